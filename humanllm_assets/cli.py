@@ -1,0 +1,185 @@
+"""The `humanllm` command. Every verb calls what the UI also calls; no logic lives here."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from humanllm_assets.lineage.nodes import Graph
+    from resources.home import Home
+    from resources.profile import Profile
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="Profile name or YAML file; default: HUMANLLM_PROFILE or local")]
+
+
+def _fail(message: str) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(1)
+
+
+def _profile(name: str | None) -> tuple[Profile, Home]:
+    from resources.home import home_of
+    from resources.profile import ProfileError, load_profile
+
+    if name:
+        os.environ["HUMANLLM_PROFILE"] = name
+    try:
+        profile = load_profile()
+    except ProfileError as e:
+        raise _fail(str(e)) from e
+    return profile, home_of(profile)
+
+
+def _targets(graph: Graph, names: list[str]) -> list[tuple[str, str]]:
+    """`asset` means all its partitions, `asset[partition]` one; no name means the whole graph."""
+    import difflib
+
+    if not names:
+        return graph.all_partitions()
+    targets = []
+    for text in names:
+        found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text)
+        if found is None:
+            raise _fail(f"`{text}` is no target; write asset or asset[partition], for example: user_profiles[reddit]")
+        asset, partition = found[1], found[2]
+        if asset not in graph.nodes:
+            near = difflib.get_close_matches(asset, graph.nodes, 1)
+            raise _fail(f"there is no asset `{asset}`" + (f"; did you mean `{near[0]}`?" if near else "; list them with: humanllm status"))
+        known = graph[asset].partitions
+        if partition is not None and partition not in known:
+            raise _fail(f"{asset} has no partition `{partition}`; it has: {', '.join(known)}")
+        targets += [(asset, partition)] if partition is not None else [(asset, p) for p in known]
+    return targets
+
+
+@app.command()
+def materialize(
+    targets: Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")] = None,
+    force: Annotated[bool, typer.Option("--force", help="compute the targets even when they are up to date")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Bring assets and everything above them up to date; only stale partitions compute."""
+    loaded, home = _profile(profile)
+    raise typer.Exit(_materialize(loaded, home, targets or [], force))
+
+
+def _materialize(profile: Profile, home: Home, targets: list[str], force: bool = False) -> int:
+    from humanllm_assets.definitions import build_definitions, build_graph
+    from humanllm_assets.runs import materialize as run
+
+    started = time.time()
+    graph = build_graph(profile, home)
+    summary = run(
+        build_definitions(profile, home), graph, home, _targets(graph, targets), echo=lambda line: typer.echo(line), force=force
+    )
+    typer.echo(
+        f"{len(summary.computed)} computed, {len(summary.fresh)} already up to date, {len(summary.failed)} failed, "
+        f"{len(summary.skipped)} skipped behind a failure; {time.time() - started:.0f} s"
+    )
+    for label, message in summary.failed.items():
+        typer.echo(f"  {label}: {message}", err=True)
+    return 1 if summary.failed else 0
+
+
+@app.command()
+def plan(
+    targets: Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """List what is stale, and why."""
+    from humanllm_assets.definitions import build_graph
+    from humanllm_assets.lineage.plan import plan as make_plan
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+
+    loaded, home = _profile(profile)
+    graph = build_graph(loaded, home)
+    stale = make_plan(graph, SnapshotStore(home.root), _targets(graph, targets or []))
+    for item in stale:
+        typer.echo(str(item))
+    command = "humanllm materialize" + "".join(f" '{t}'" for t in targets or [])
+    typer.echo(f"{len(stale)} partitions are stale; to rebuild them: {command}" if stale else "everything is up to date")
+
+
+@app.command()
+def status(profile: ProfileOption = None) -> None:
+    """One line per asset: how many partitions exist, are published, are stale."""
+    from humanllm_assets.definitions import build_graph
+    from humanllm_assets.lineage.plan import plan as make_plan
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+
+    loaded, home = _profile(profile)
+    graph = build_graph(loaded, home)
+    store = SnapshotStore(home.root)
+    stale = {(s.asset, s.partition) for s in make_plan(graph, store)}
+    typer.echo(f"profile {loaded.name}: {loaded.description}\ndata home {home.root}")
+    for node in graph.nodes.values():
+        published = sum(store.published(node.name, p) is not None for p in node.partitions)
+        behind = sum((node.name, p) in stale for p in node.partitions)
+        typer.echo(f"  {node.group:<11} {node.name:<26} {published:>3} of {len(node.partitions):>3} published, {behind} stale")
+
+
+@app.command()
+def demo(profile: ProfileOption = None) -> None:
+    """Run the whole graph and print what came out; a second time computes nothing."""
+    from humanllm_assets.summary import print_summary
+
+    loaded, home = _profile(profile)
+    typer.echo(f"HumanLLM, profile {loaded.name}: {loaded.description}")
+    code = _materialize(loaded, home, [])
+    _stop_servers(home)
+    print_summary(loaded, home)
+    raise typer.Exit(code)
+
+
+@app.command()
+def summary(profile: ProfileOption = None) -> None:
+    """Print the funnel, the quality outcome, training and benchmark results of what is published."""
+    from humanllm_assets.summary import print_summary
+
+    print_summary(*_profile(profile))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="port on loopback")] = 3000,
+    profile: ProfileOption = None,
+) -> None:
+    """Start Dagster's UI and daemon on loopback, with the profile's instance."""
+    import socket
+
+    loaded, home = _profile(profile)
+    home.prepare(loaded)
+    with socket.socket() as s:
+        if s.connect_ex(("127.0.0.1", port)) == 0:
+            raise _fail(f"port {port} is in use; stop what listens there or choose another: humanllm ui --port {port + 1}")
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    root = Path(__file__).resolve().parent.parent
+    os.chdir(root)
+    typer.echo(f"Dagster opens at http://127.0.0.1:{port} in some 20 s (Ctrl-C stops it)")
+    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, command)
+
+
+@app.command()
+def stop(profile: ProfileOption = None) -> None:
+    """Stop model servers that were started here."""
+    _, home = _profile(profile)
+    _stop_servers(home)
+
+
+def _stop_servers(home: Home) -> None:
+    from resources.vllm_server import stop_all
+
+    stop_all(home.root)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,170 @@
+"""eligible_*: rules F1-F4 in SQL; amazon_core: the k-core over all categories; filtered_*: rewriting and labels (F5, F6)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from humanllm_assets.filtering.asking import Counts as LLMCounts
+from humanllm_assets.filtering.rewriting import rewrite_and_label
+from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, apply_rules
+from humanllm_assets.filtering.selection import select_for_llm
+from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Node, same
+from humanllm_assets.lineage.step import StepError, display
+from humanllm_assets.llm_identity import llm_identity
+from humanllm_assets.partitions import Partitions
+from humanllm_assets.quality.contracts import Contract
+from humanllm_assets.sources.assets import fingerprints, slice_files
+from humanllm_assets.sources.readers import ReadReport, read_records
+from humanllm_assets.tables import CORE, DROPPED, FAILURES, FILTERED, QUARANTINE, RECORDS
+from resources.prompts import Prompt
+
+if TYPE_CHECKING:
+    from humanllm_assets.lineage.step import Step
+    from resources.home import Home
+    from resources.profile import Profile
+
+_RULES = {"reddit": "F1", "twitter": "F2", "blogger": "F3", "amazon": "F4", "reddit_comments": "S5"}
+
+
+def nodes(profile: Profile, home: Home) -> list[Node]:
+    parts = Partitions(profile)
+    thresholds = profile.thresholds
+    found = []
+    for source in parts.sources:
+        slices = parts.slices(source)
+        rules = getattr(thresholds.rules, source)
+        deps = [Dep(f"raw_{source}", same(slices))]
+        if source == "amazon":
+            deps.append(Dep("amazon_core", {s: (NO_PARTITION,) for s in slices}))
+            found.append(
+                Node(
+                    name="amazon_core",
+                    group="filtering",
+                    description="Reviews that survive the k-core over the whole Amazon data: items bought at least three times, users with "
+                    "at least eight purchases, to the fixpoint (F4). One job over all categories, because users buy across them.",
+                    kinds=frozenset({"duckdb"}),
+                    tables={"core": CORE},
+                    deps=(parts.all_slices("raw_amazon", "amazon"),),
+                    identity=lambda partition, rules=rules: {"rules": rules},
+                    compute=_amazon_core,
+                    code=("humanllm_assets.filtering.rules", "humanllm_assets.sources.readers"),
+                )
+            )
+        found.append(
+            Node(
+                name=f"eligible_{source}",
+                group="filtering",
+                description=f"Records of {source} that pass the rule filters ({_RULES[source]}), in one schema for all sources. Every dropped "
+                "row is counted by its first failing rule; unreadable rows are quarantined with file, line and reason.",
+                kinds=frozenset({"duckdb", "parquet"}),
+                tables={"records": RECORDS, "dropped": DROPPED, "quarantine": QUARANTINE},
+                partitions=slices,
+                deps=tuple(deps),
+                identity=lambda partition, rules=rules: {"rules": rules},
+                compute=partial(_eligible, source),
+                code=("humanllm_assets.filtering.rules", "humanllm_assets.sources.readers"),
+                contract=Contract.load("eligible", thresholds, source=source),
+            )
+        )
+        found.append(
+            Node(
+                name=f"filtered_{source}",
+                group="filtering",
+                description=f"Records of {source} after LLM rewriting (F5: no markup, links, foreign text or private data) and LLM labels (F6); "
+                "only wanted quality and harmless ones stay.",
+                kinds=frozenset({"vllm", "parquet"}),
+                tables={"records": FILTERED, "dropped": DROPPED, "failures": FAILURES},
+                partitions=slices,
+                deps=(Dep(f"eligible_{source}", same(slices)),),
+                identity=lambda partition, source=source: {
+                    "rewriter": llm_identity(profile, "rewriter", ["rewrite_record"]),
+                    "labeller": llm_identity(profile, "labeller", ["label_record"]),
+                    "labels": thresholds.labels,
+                    "caps": thresholds.caps,
+                },
+                compute=partial(_filtered, source),
+                code=("humanllm_assets.filtering.rewriting", "humanllm_assets.filtering.selection"),
+                contract=Contract.load("filtered", thresholds),
+                uses_llm=True,
+            )
+        )
+    return found
+
+
+def _read(step: Step, source: str, slice_name: str) -> ReadReport:
+    """Read a slice's files after making sure that they are still those which raw_* recorded."""
+    raw = step.inputs[f"raw_{source}"][slice_name]
+    recorded = step.con.execute("select file, kind, sha256 from read_parquet(?) order by all", [str(raw.path("files"))]).fetchall()
+    now = sorted((f["file"], f["kind"], f["sha256"]) for f in fingerprints(step.profile, step.runtime.home, source, slice_name))
+    if recorded != now:
+        name = display(f"raw_{source}", slice_name)
+        raise StepError(f"the files of {name} changed after it was materialized; run: humanllm materialize '{name}'")
+    _, records, context = slice_files(step.profile, source, slice_name)
+    return read_records(step.con, source, slice_name, records, context, step.workdir)
+
+
+def _amazon_core(step: Step) -> None:
+    rules = step.profile.thresholds.rules.amazon
+    read = 0
+    for i, slice_name in enumerate(step.inputs["raw_amazon"]):
+        read += _read(step, "amazon", slice_name).rows_read
+        amazon_candidates(step.con, rules)
+        step.con.execute("create table all_candidates as from candidates" if i == 0 else "insert into all_candidates from candidates")
+        step.log(f"amazon_core: read {slice_name}")
+    step.con.execute("create or replace table candidates as from all_candidates")
+    step.measures["rounds"] = amazon_core(step.con, rules)
+    step.copy("core", "select * from core_verdicts")
+    found = dict(step.con.execute("select coalesce(reason, 'kept'), count(*) from core_verdicts group by 1").fetchall())
+    kept = found.pop("kept", 0)
+    step.count(entered=read, kept=kept, dropped={**found, "row_rules_or_unreadable": read - kept - sum(found.values())})
+
+
+def _eligible(source: str, step: Step) -> None:
+    report = _read(step, source, step.partition)
+    core = None
+    if source == "amazon":
+        step.view("core", "amazon_core", "core")
+        core = "core"
+    dropped = apply_rules(step.con, source, getattr(step.profile.thresholds.rules, source), core)
+    kept = step.con.execute("select count(*) from kept").fetchall()[0][0]
+    step.copy("records", "select * from kept")
+    step.copy("dropped", "select * from dropped")
+    step.copy("quarantine", "select * from quarantine")
+    step.count(entered=report.rows_read, kept=kept, dropped={**dropped, "unreadable": report.unreadable})
+    step.measures |= {
+        "rows_in": report.rows_read,
+        "quarantine_rate": report.unreadable / report.rows_read if report.rows_read else 0.0,
+        "context_rows": report.context_rows,
+        "context_unreadable": report.context_unreadable,
+    }
+
+
+def _filtered(source: str, step: Step) -> None:
+    step.view("records", f"eligible_{source}", "records")
+    select_for_llm(step.con, step.profile.thresholds.caps)
+    capped = dict(step.con.execute("select reason, count(*) from capped group by 1").fetchall())
+    step.append("dropped", "select record_id, user_id, reason from capped")
+    counts = rewrite_and_label(
+        step.con,
+        step.engine,
+        (step.profile.roles["rewriter"], Prompt.load("rewrite_record")),
+        (step.profile.roles["labeller"], Prompt.load("label_record")),
+        step.profile.thresholds.labels,
+        source,
+        step.write,
+        step.log,
+    )
+    step.count(entered=counts.rows_in + sum(capped.values()), kept=counts.kept, dropped={**capped, **counts.dropped})
+    step.measures |= {f"cleaned_{kind}": n for kind, n in sorted(counts.cleaned.items())}
+    llm_measures(step, counts)
+
+
+def llm_measures(step: Step, counts: LLMCounts) -> None:
+    """The measures that every LLM asset's contract reads."""
+    step.measures |= {
+        "llm_asked": counts.asked,
+        "llm_failed": counts.failed.total(),
+        "llm_failure_rate": counts.failed.total() / counts.asked if counts.asked else 0.0,
+        "cut_texts": counts.cut_texts,
+    }

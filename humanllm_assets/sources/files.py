@@ -1,0 +1,185 @@
+"""Source files as bytes: finding them, fingerprinting them, and streaming their lines whatever they are compressed with.
+
+What belongs here: everything that knows about files and nothing about what their rows mean (that is `layouts.py`, `blogs.py`
+and `readers.py`). All functions stream: memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK_BYTES = 1 << 20
+ZSTD_BLOCK_BYTES = 1 << 16  # of compressed bytes: a block may unpack to a large multiple of itself
+ZSTD_WINDOW = 1 << 31  # official Pushshift dumps are packed with a window of 2 GiB
+UTF8_BOM = b"\xef\xbb\xbf"
+
+
+class SourceError(ValueError):
+    """Source data that cannot be used; the message names the file or folder, what is wrong and the remedy."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What identifies a source file: its name, its size in bytes and the SHA-256 of its content (hex)."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def missing(path: Path) -> SourceError:
+    """The error of a file that is not there."""
+    return SourceError(f"the source file {path} does not exist; put it there or correct the slice's `files` in the profile")
+
+
+def fingerprint(paths: Sequence[Path]) -> list[FileInfo]:
+    """Size and SHA-256 of every file, in the order given.
+
+    Raises:
+        SourceError: a file does not exist.
+    """
+    return [_fingerprint_one(path) for path in paths]
+
+
+def _fingerprint_one(path: Path) -> FileInfo:
+    digest, size = hashlib.sha256(), 0
+    for block in _plain_blocks(path):
+        digest.update(block)
+        size += len(block)
+    return FileInfo(path.name, size, digest.hexdigest())
+
+
+def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Files under `folder` that match the glob patterns, sorted by path, each once.
+
+    Raises:
+        SourceError: the folder does not exist, or one of the patterns matches no file.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"the source folder {folder} does not exist; put the files there or correct `folder` in the profile")
+    found: set[Path] = set()
+    for pattern in patterns:
+        matches = [path for path in folder.glob(pattern) if path.is_file()]
+        if not matches:
+            raise SourceError(f"no file in {folder} matches `{pattern}`; put one there or correct the slice in the profile")
+        found.update(matches)
+    return sorted(found)
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """The file's bytes, unpacked when its name ends in `.gz`, `.zst` or `.zstd`, in blocks of bounded size.
+
+    Raises:
+        SourceError: the file does not exist, is not what its name says, or is cut off.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        yield from _gzip_blocks(path)
+    elif suffix in (".zst", ".zstd"):
+        yield from _zstd_blocks(path)
+    else:
+        yield from _plain_blocks(path)
+
+
+def _plain_blocks(path: Path) -> Iterator[bytes]:
+    if not path.is_file():
+        raise missing(path)
+    with path.open("rb") as handle:
+        while block := handle.read(BLOCK_BYTES):
+            yield block
+
+
+def _gzip_blocks(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path, "rb") as handle:
+            while block := handle.read(BLOCK_BYTES):
+                yield block
+    except FileNotFoundError as e:
+        raise missing(path) from e
+    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
+        raise SourceError(f"{path} is not a complete gzip file ({e}); download it again") from e
+
+
+def _zstd_blocks(path: Path) -> Iterator[bytes]:
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
+    frame = None
+    try:
+        for packed in _split(_plain_blocks(path), ZSTD_BLOCK_BYTES):
+            while packed:  # a file may hold several frames, one behind the other
+                frame = frame or decompressor.decompressobj()
+                if unpacked := frame.decompress(packed):
+                    yield unpacked
+                packed = frame.unused_data if frame.eof else b""
+                frame = None if frame.eof else frame
+    except zstandard.ZstdError as e:
+        raise SourceError(f"{path} is not a valid zstd file ({e}); download it again") from e
+    if frame is not None:
+        raise SourceError(f"{path} is cut off: its last zstd frame has no end; download it again")
+
+
+def _split(parts: Iterator[bytes], size: int) -> Iterator[bytes]:
+    for part in parts:
+        for start in range(0, len(part), size):
+            yield part[start : start + size]
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The file's lines without their line ends, unpacked; a byte order mark at the start is left out."""
+    rest, first = b"", True
+    for block in blocks(path):
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            yield (line.removeprefix(UTF8_BOM) if first else line).removesuffix(b"\r")
+            first = False
+    if rest:
+        yield (rest.removeprefix(UTF8_BOM) if first else rest).removesuffix(b"\r")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of whole lines written to a file of its own. `first_line` is 1-based; `rows` counts the lines."""
+
+    path: Path
+    first_line: int
+    rows: int
+
+
+def chunks(path: Path, workdir: Path, max_bytes: int) -> Iterator[Chunk]:
+    """Cut a file of lines into plain files of about `max_bytes`, one at a time: each is replaced when the next is asked for."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    target = workdir / "chunk.ndjson"
+    first_line, tail, stream = 1, b"", blocks(path)
+    try:
+        while True:
+            size, rows, ended = 0, 0, True
+            with target.open("wb") as out:
+                for block in stream:
+                    if first_line == 1 and size == 0 and not tail:
+                        block = block.removeprefix(UTF8_BOM)
+                    head, newline, rest = block.rpartition(b"\n")
+                    if not newline:
+                        tail += block
+                        continue
+                    size += out.write(tail + head + newline)
+                    rows += head.count(b"\n") + 1
+                    tail = rest
+                    if size >= max_bytes:
+                        ended = False
+                        break
+                if ended and tail:
+                    out.write(tail + b"\n")
+                    rows, tail = rows + 1, b""
+            if rows:
+                yield Chunk(target, first_line, rows)
+            if ended:
+                return
+            first_line += rows
+    finally:
+        target.unlink(missing_ok=True)

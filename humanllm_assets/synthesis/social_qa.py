@@ -1,0 +1,68 @@
+"""B1: scenario, question and answer about the user's next action, mental state and reasons (paper, section 2.2). Not for Amazon.
+
+Each scenario stops before its answer; whether it does is the judge's `leakage` (Q2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from humanllm_assets.filtering.asking import Counts, Failed, Log, Sink, Write, replies
+from humanllm_assets.synthesis.scenarios import record_questions
+
+if TYPE_CHECKING:
+    import duckdb
+    from resources.engine import Engine
+
+    from resources.profile import Role
+    from resources.prompts import Prompt
+
+
+class Triplet(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    scenario: str = Field(min_length=60, max_length=800)
+    question: str = Field(min_length=15, max_length=250)
+    answer: str = Field(min_length=15, max_length=500)
+
+
+class SocialQA(BaseModel):
+    """One triplet per kind: named fields, because a small model that fills a list repeats its first entry."""
+
+    model_config = ConfigDict(extra="forbid")
+    next_action: Triplet
+    mental_state: Triplet
+    social_reasoning: Triplet
+
+
+KINDS = tuple(SocialQA.model_fields)
+
+
+def write_social_qa(
+    con: duckdb.DuckDBPyConnection,
+    engine: Engine,
+    role: Role,
+    prompt: Prompt,
+    write: Write,
+    log: Log,
+    *,
+    targets_only: bool = False,
+) -> Counts:
+    """B1 for every record of `user_records` (see `users.user_sets`).
+
+    Writes `items`, three per record (item_id `<record_id>#qa1` to `#qa3`, record_id, user_id, created_at, kind, scenario,
+    question, answer), and `failures`, one per record (item_id `<record_id>#qa`). `Counts` counts records.
+    """
+    counts = Counts()
+    questions = record_questions(con, engine, role, prompt, counts, suffix="qa", targets_only=targets_only)
+    with Sink(write) as sink:
+        for question, value in replies(engine, role, questions, counts, sink, label="social_qa", log=log):
+            if isinstance(value, Failed):
+                counts.dropped[f"llm_failed:{value.reason}"] += 1
+                continue
+            counts.kept += 1
+            for i, kind in enumerate(KINDS, start=1):
+                triplet = {name: text.strip() for name, text in getattr(value, kind).model_dump().items()}
+                sink.add("items", {"item_id": f"{question.key}{i}", **question.row, "kind": kind, **triplet})
+    return counts.check()

@@ -1,0 +1,222 @@
+"""Laws of the task data sets: time, split, chance, accounting (T1-T7 and the weak points that are not repeated)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+
+from humanllm_assets.tasks.plans import MissingTable, UnknownPair, make_plan, pairs
+from humanllm_assets.tasks.samples import (
+    COMMENT_WORDS,
+    Candidate,
+    build_samples,
+    cut_words,
+    draw_negatives,
+    dropped_samples,
+    plan_samples,
+    render_fields,
+    split_text,
+    wanted_words,
+)
+from humanllm_assets.tasks.split import split_of
+from humanllm_assets_tests.tasks.world import connect, record, rows
+from resources.profile import Tasks
+
+LIMITS = Tasks(test_fraction=0.5)
+SOURCES = ("reddit", "amazon", "reddit_comments")
+WORLD = rows()
+
+
+def samples(con: Any, pair: str, limits: Tasks = LIMITS) -> list[dict[str, Any]]:
+    plan_samples(con, pair, limits)
+    return list(build_samples(con, pair, limits))
+
+
+@pytest.fixture(scope="module")
+def con():
+    return connect(WORLD)
+
+
+@pytest.fixture(scope="module")
+def built(con) -> dict[str, list[dict[str, Any]]]:
+    return {p: samples(con, p) for p in pairs(SOURCES)}
+
+
+@pytest.fixture(scope="module")
+def times() -> dict[str, tuple[Any, str]]:
+    return {r["record_id"]: (r["created_at"], r["record_id"]) for t in ("records", "comments") for r in WORLD[t]}
+
+
+def test_pairs_are_the_ones_that_exist():
+    assert pairs(("amazon",)) == ["profile_generation-amazon", "writing_imitation-amazon", "item_selection-amazon"]
+    assert len(pairs(("reddit", "twitter", "blogger", "amazon", "reddit_comments"))) == 4 + 3 + 3 + 4 + 1 + 1
+
+
+def test_every_pair_has_samples_of_every_variant(built):
+    assert all(built.values())
+    variants = {(s["task"], s["subtask"]) for rs in built.values() for s in rs}
+    assert {v for t, v in variants if t == "item_selection"} == {"persona", "history", "persona_and_history"}
+    assert {v for t, v in variants if t == "writing_imitation"} == {"by_topic", "continuation"}
+    assert {v for t, v in variants if t == "profile_generation"} == {"profile", "story"}
+
+
+def test_everything_behind_a_sample_is_earlier_than_its_target(built, times):
+    for s in (s for rs in built.values() for s in rs if s["target_record_id"]):
+        target = times[s["target_record_id"]]
+        assert all(times[r] <= target for r in s["record_ids"]), s["sample_id"]
+
+
+def test_texts_about_the_user_never_hold_the_target(built):
+    behind = {p["item_id"]: p["record_ids"] for p in WORLD["profiles"]}
+    for s in (s for rs in built.values() for s in rs):
+        assert all(s["target_record_id"] not in behind.get(i, []) for i in s["item_ids"])
+
+
+def test_a_user_is_in_one_split_in_every_pair(built):
+    for s in (s for rs in built.values() for s in rs):
+        assert s["split"] == split_of(s["user_id"], LIMITS.test_fraction)
+    assert {s["split"] for rs in built.values() for s in rs} == {"train", "test"}
+
+
+@pytest.mark.parametrize("pair", pairs(SOURCES))
+def test_samples_do_not_depend_on_row_order_and_are_equal_on_rerun(built, con, pair):
+    assert samples(connect(WORLD, reverse=True), pair) == built[pair] == samples(con, pair)
+
+
+@pytest.mark.parametrize("pair", pairs(SOURCES))
+def test_considered_equals_kept_plus_dropped(con, pair):
+    limits = Tasks(test_fraction=0.5, max_samples_per_pair=9)
+    counts = plan_samples(con, pair, limits)
+    assert counts.considered == counts.kept + sum(counts.dropped.values())
+    assert counts.kept == 9 and counts.dropped["over_cap"] > 0
+    assert len(list(dropped_samples(con))) == sum(counts.dropped.values())
+    assert len(list(build_samples(con, pair, limits))) == 9
+
+
+def test_one_more_user_moves_no_other_sample(con, built):
+    more = rows(users=9)
+    after = {s["sample_id"]: s for s in samples(connect(more), "social_qa-reddit")}
+    assert all(after[s["sample_id"]] == s for s in built["social_qa-reddit"])
+
+
+def test_reasons_are_named(con):
+    no_people = {**WORLD, "profiles": []}
+    assert plan_samples(connect(no_people), "social_qa-reddit", LIMITS).dropped == {"no_persona": 64}
+    assert plan_samples(con, "social_qa-reddit", LIMITS).dropped == {"not_after_cutoff": 32}
+    few = {**WORLD, "records": [r for r in WORLD["records"] if r["context_id"] in ("item00", "item05", "item10")]}
+    assert plan_samples(connect(few), "item_selection-amazon", LIMITS).dropped.keys() >= {"too_few_candidates"}
+
+
+def test_candidates_are_distinct_never_bought_and_hold_the_target_once(built):
+    title_of = {r["context_id"]: r["context_title"] for r in WORLD["records"] if r["source"] == "amazon"}
+    bought: dict[str, set[str]] = {}
+    for r in WORLD["records"]:
+        if r["source"] == "amazon":
+            bought.setdefault(r["user_id"], set()).add(r["context_id"])
+    target = {r["record_id"]: r["context_id"] for r in WORLD["records"]}
+    for s in built["item_selection-amazon"]:
+        options = orjson.loads(s["options"])
+        assert [o["id"] for o in options] == list("ABCDEFGHIJKLMNOPQRST")
+        assert len({o["item_id"] for o in options}) == len({o["text"] for o in options}) == 20
+        assert {o["item_id"] for o in options} & bought[s["user_id"]] == {target[s["target_record_id"]]}
+        assert next(o for o in options if o["id"] == s["answer"])["item_id"] == target[s["target_record_id"]]
+        assert all(title_of[o["item_id"]] == o["text"] for o in options)
+
+
+def test_popularity_counts_training_users_only(built):
+    buyers: dict[str, set[str]] = {}
+    for r in WORLD["records"]:
+        if r["source"] == "amazon" and split_of(r["user_id"], LIMITS.test_fraction) == "train":
+            buyers.setdefault(r["context_id"], set()).add(r["user_id"])
+    for s in built["item_selection-amazon"]:
+        assert all(o["popularity"] == len(buyers.get(o["item_id"], ())) for o in orjson.loads(s["options"]))
+
+
+def test_negatives_from_a_large_pool_are_distinct_and_allowed():
+    pool = [Candidate(f"i{n}", f"T{n}", f"t{n}", 0) for n in range(2000)]
+    banned = {f"t{n}" for n in range(0, 2000, 2)}
+    drawn = draw_negatives(pool, banned, 19, "x")
+    assert len({c.item_id for c in drawn}) == 19 and not {c.title_key for c in drawn} & banned
+    assert drawn == draw_negatives(pool, banned, 19, "x") != draw_negatives(pool, banned, 19, "y")
+
+
+def test_item_selection_modes_have_the_declared_shares():
+    many = [record("amazon", f"u{u}", n, context_id=f"item{n}", context_title=f"T{n}") for u in range(300) for n in range(4)]
+    con = connect({**WORLD, "records": many})
+    make_plan(con, "item_selection-amazon", LIMITS)
+    share = dict(con.execute("select subtask, count(*) / 1200 from task_plan group by subtask").fetchall())
+    assert abs(share["persona"] - 0.15) < 0.04 and abs(share["history"] - 0.5) < 0.05
+
+
+def test_open_prompts_name_the_wanted_length(built):
+    for s in (s for rs in built.values() for s in rs if s["task"] != "item_selection"):
+        question = orjson.loads(s["conversations"])[0]["value"]
+        assert f"about {wanted_words(s['answer'])} words" in question
+    assert [wanted_words("w " * n) for n in (1, 14, 15, 204, 205)] == [10, 10, 20, 200, 210]
+
+
+def test_conversations_are_one_human_turn_and_the_answer(built):
+    for s in (s for rs in built.values() for s in rs):
+        human, gpt = orjson.loads(s["conversations"])
+        assert (human["from"], gpt) == ("human", {"from": "gpt", "value": s["answer"]})
+        assert s["answer"].strip()
+        assert (s["fields"] is not None) == (s["split"] == "test")
+        if s["fields"]:
+            assert render_fields(orjson.loads(s["fields"])) == human["value"]
+
+
+def test_the_topic_and_the_beginning_are_not_part_of_the_answer(built):
+    for s in built["writing_imitation-reddit"]:
+        question = orjson.loads(s["conversations"])[0]["value"]
+        assert s["answer"] not in question
+        if s["subtask"] == "by_topic":
+            assert not s["answer"].startswith("Title")
+
+
+def test_a_text_without_title_takes_its_first_sentence_as_topic():
+    body = " ".join(f"word{i}" for i in range(30))
+    tweets = [record("twitter", "u", n, text=f"This is how it began today. {body}") for n in range(12)]
+    built = samples(connect({**WORLD, "records": tweets}), "writing_imitation-twitter")
+    mine = [s for s in built if s["subtask"] == "by_topic"]
+    assert mine and all(s["answer"] == body for s in mine)
+    assert all("<topic>\nThis is how it began today.\n</topic>" in orjson.loads(s["conversations"])[0]["value"] for s in mine)
+
+
+def test_comment_history_is_one_to_five_earlier_comments_cut_at_300_words(built):
+    lengths = set()
+    for s in built["personalized_commenting-reddit_comments"]:
+        question = orjson.loads(s["conversations"])[0]["value"]
+        shown = re.findall(r"<comment>\n(.*?)\n</comment>", question, re.S)
+        lengths.add(len(shown))
+        assert all(len(c.removesuffix(" …").split()) <= COMMENT_WORDS for c in shown)
+        long_one = f"reddit_comments:{s['user_id'].split('/')[1]}2"
+        if long_one in s["record_ids"] and long_one != s["target_record_id"]:
+            assert any(c.endswith(" …") for c in shown)
+    assert lengths == {1, 2, 3, 4, 5}
+
+
+def test_ties_in_time_are_broken_by_record_id():
+    same = [{**record("twitter", "u", n), "created_at": record("twitter", "u", 0)["created_at"]} for n in range(3)]
+    con = connect({**WORLD, "records": same})
+    make_plan(con, "writing_imitation-twitter", LIMITS)
+    history = dict(con.execute("select record_id, history_ids from task_plan").fetchall())
+    assert history == {"twitter:u0": [], "twitter:u1": ["twitter:u0"], "twitter:u2": ["twitter:u0", "twitter:u1"]}
+
+
+def test_cuts():
+    assert cut_words("a b\nc d", 3) == "a b\nc …" and cut_words("a b", 2) == "a b"
+    text = " ".join(map(str, range(100)))
+    beginning, rest = split_text(text, "seed")
+    assert f"{beginning} {rest}" == text and 30 <= len(beginning.split()) <= 70
+
+
+def test_errors_name_the_remedy(con):
+    with pytest.raises(UnknownPair, match="known pairs"):
+        plan_samples(con, "item_selection-twitter", LIMITS)
+    empty = connect(WORLD)
+    empty.execute("drop table social_qa")
+    with pytest.raises(MissingTable, match="social_qa; create them"):
+        plan_samples(empty, "social_qa-reddit", LIMITS)

@@ -1,0 +1,171 @@
+"""The answer journal: every LLM answer ever got, so that no question is asked twice.
+
+One SQLite file, `<home>/journal/answers.sqlite`, in WAL mode: any number of threads and processes write to it at once, one
+commit per answer, so that a crash loses at most the answers in flight.
+
+What belongs here: storing and finding answers by their key. What does not: deciding whether an answer is good (`engine.py`);
+cut-off and invalid answers are stored like any other.
+
+Table `answers`, one row per question asked:
+    key VARCHAR             sha256 of what decides the answer, see `answer_key`
+    model, role, subject, item_key VARCHAR   model name, call label, user id, item id (for audits and takedown)
+    prompt_tokens, output_tokens INTEGER     as the server counted them
+    finish_reason VARCHAR   `stop` or `length`
+    content VARCHAR         the raw reply
+    content_sha256 VARCHAR  of the UTF-8 content, checked by `verify`
+    top_logprobs VARCHAR    JSON list of [token, log-probability] of the first token
+    created_at VARCHAR      UTC, ISO 8601
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from humanllm_assets.lineage.canonical import canonical_json
+
+COLUMNS = (
+    "key",
+    "model",
+    "role",
+    "subject",
+    "item_key",
+    "prompt_tokens",
+    "output_tokens",
+    "finish_reason",
+    "content",
+    "content_sha256",
+    "top_logprobs",
+    "created_at",
+)
+BUSY_TIMEOUT_S = 120  # writers of other processes hold the lock for milliseconds; a slow disk can make it seconds
+_IN_ONE_QUERY = 500  # keys per SELECT, below SQLite's limit of bound variables
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, role TEXT NOT NULL, subject TEXT NOT NULL, item_key TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, finish_reason TEXT NOT NULL,
+    content TEXT NOT NULL, content_sha256 TEXT NOT NULL, top_logprobs TEXT NOT NULL, created_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS answers_subject ON answers (subject);
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One journalled reply. `top`: the first token's (token, log-probability) pairs, best first."""
+
+    key: str
+    model: str
+    role: str
+    subject: str
+    item_key: str
+    prompt_tokens: int
+    output_tokens: int
+    finish_reason: str
+    content: str
+    top: tuple[tuple[str, float], ...] = ()
+
+
+def answer_key(
+    model: dict[str, str],
+    messages: Sequence[tuple[str, str]],
+    schema: dict[str, Any] | None,
+    sampling: dict[str, Any],
+    logprobs: int,
+) -> str:
+    """The key of a question: model name and revision, rendered messages, schema as sent, sampling with seed and budget.
+
+    Endpoints, concurrency and batch size are execution: they do not reach this function.
+    """
+    payload = {"model": model, "messages": messages, "schema": schema, "sampling": sampling, "logprobs": logprobs}
+    return hashlib.sha256(canonical_json(payload)).hexdigest()
+
+
+def _sha256(content: str) -> str:
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Journal:
+    """The journal of a home folder; created when absent. Safe to share between threads."""
+
+    def __init__(self, home: Path):
+        self.path = home / "journal" / "answers.sqlite"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
+        """The stored answers among `keys`."""
+        wanted, found = list(dict.fromkeys(keys)), {}
+        for start in range(0, len(wanted), _IN_ONE_QUERY):
+            part = wanted[start : start + _IN_ONE_QUERY]
+            with self._lock:
+                rows = self._db.execute(
+                    "SELECT key, model, role, subject, item_key, prompt_tokens, output_tokens, finish_reason, content, top_logprobs "
+                    f"FROM answers WHERE key IN ({','.join('?' * len(part))})",
+                    part,
+                ).fetchall()
+            for *fields, top in rows:
+                found[fields[0]] = Answer(*fields, top=tuple((token, value) for token, value in json.loads(top)))
+        return found
+
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Which of `keys` have an answer; for cost forecasts."""
+        wanted, found = list(dict.fromkeys(keys)), set()
+        for start in range(0, len(wanted), _IN_ONE_QUERY):
+            part = wanted[start : start + _IN_ONE_QUERY]
+            with self._lock:
+                rows = self._db.execute(f"SELECT key FROM answers WHERE key IN ({','.join('?' * len(part))})", part).fetchall()
+            found.update(key for (key,) in rows)
+        return found
+
+    def put(self, answer: Answer) -> Answer:
+        """Store an answer and return the one that stands: when another process was first, its answer."""
+        row = (
+            answer.key,
+            answer.model,
+            answer.role,
+            answer.subject,
+            answer.item_key,
+            answer.prompt_tokens,
+            answer.output_tokens,
+            answer.finish_reason,
+            answer.content,
+            _sha256(answer.content),
+            json.dumps(answer.top),
+            datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+        with self._lock:
+            cursor = self._db.execute(
+                f"INSERT OR IGNORE INTO answers ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})", row
+            )
+        return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
+
+    def purge(self, subject: str) -> int:
+        """Delete every answer about a user (takedown) and return how many there were; the freed pages are overwritten."""
+        with self._lock:
+            self._db.execute("PRAGMA secure_delete=ON")
+            deleted = self._db.execute("DELETE FROM answers WHERE subject = ?", (subject,)).rowcount
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return deleted
+
+    def verify(self) -> list[str]:
+        """Keys of the answers whose content no longer matches its stored sha256."""
+        with self._lock:
+            rows = self._db.execute("SELECT key, content, content_sha256 FROM answers ORDER BY key")
+            return [key for key, content, stored in rows if _sha256(content) != stored]
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()

@@ -1,0 +1,491 @@
+"""The profile: everything that one environment decides, as one validated YAML file under `resources/profiles/`.
+
+A profile says *what* is computed (sources, thresholds, models, sampling, recipes, benchmarks) and *how* (endpoints, executor,
+concurrency, memory). The two never mix: the `engine` and `execution` sections, `endpoints` and every path are execution and
+never reach an identity (see `humanllm_assets/lineage/identity.py`); the rest is identity.
+
+What belongs here: pydantic models of the YAML and `load_profile`. What does not: reading data, starting servers.
+Defaults are the paper's values (HumanLLM, KDD 2026, sections 2.1-3.2); `local.yaml` relaxes some and says so in `notes`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROFILES = Path(__file__).resolve().parent / "profiles"
+
+SOURCES = ("reddit", "twitter", "blogger", "amazon", "reddit_comments")
+PROFILE_SOURCES = ("reddit", "twitter", "blogger", "amazon")  # sources whose users get a profile (P1-P4)
+SCENARIO_SOURCES = ("reddit", "twitter", "blogger")  # E1 and B1 leave Amazon out
+TASKS = (
+    "profile_generation",
+    "scenario_generation",
+    "social_qa",
+    "writing_imitation",
+    "personalized_commenting",
+    "item_selection",
+)
+
+SourceName = Literal["reddit", "twitter", "blogger", "amazon", "reddit_comments"]
+TaskName = Literal[
+    "profile_generation",
+    "scenario_generation",
+    "social_qa",
+    "writing_imitation",
+    "personalized_commenting",
+    "item_selection",
+]
+RoleName = Literal[
+    "rewriter", "labeller", "synthesizer", "judge", "contestant", "application_judge"
+]
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names that become partition keys and folder names
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message names the file, the field and the remedy."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---- sources ---------------------------------------------------------------------------------------------------------
+
+
+class Slice(Strict):
+    """One partition of a source: a subreddit, a Twitter shard group, a blog chunk, an Amazon category.
+
+    `files`: the records (globs allowed). `context_files`: what the records refer to: Amazon item metadata, the posts that
+    Reddit comments answer. Relative names are taken from the source's folder.
+    """
+
+    files: list[str] = Field(min_length=1)
+    context_files: list[str] = []
+
+
+class Source(Strict):
+    folder: str
+    slices: dict[Key, Slice] = Field(min_length=1)
+
+
+# ---- thresholds: read by the filter SQL and by the Great Expectations suites alike -----------------------------------
+
+
+class RedditRules(Strict):
+    min_score: int = 2
+    min_comments: int = 2
+    score_and_comments: Literal["and", "or"] = "and"  # the paper's text says and; its released code drops only if both fail
+    min_chars: int = 300
+
+
+class TwitterRules(Strict):
+    min_chars: int = 300
+    trailing_link_is_quote: bool = False  # a tweet that ends in a t.co link may quote another one, or carry a photo or an article
+
+
+class BloggerRules(Strict):
+    min_chars: int = 300
+    first_person: bool = True
+    min_age: int = 0  # the paper takes every blogger; the full corpus has 8,240 minors, whom 18 leaves out
+
+
+class AmazonRules(Strict):
+    min_chars: int = 100
+    min_item_purchases: int = 3
+    min_user_purchases: int = 8
+
+
+class CommentRules(Strict):
+    """Reddit comments (S5): the paper states no rule; these keep comments that say something about a known post."""
+
+    min_chars: int = 50
+    min_score: int = 1
+
+
+class Rules(Strict):
+    reddit: RedditRules = RedditRules()
+    twitter: TwitterRules = TwitterRules()
+    blogger: BloggerRules = BloggerRules()
+    amazon: AmazonRules = AmazonRules()
+    reddit_comments: CommentRules = CommentRules()
+
+
+class Labels(Strict):
+    """F6: which labels are kept."""
+
+    keep_quality: list[Literal["high", "medium", "low"]] = ["high"]
+    keep_harmful: list[Literal["yes", "no"]] = ["no"]
+
+
+class Caps(Strict):
+    """How much of a slice enters the LLM stages; null = all (the paper). Users are drawn by a stable hash of their name."""
+
+    max_users_per_slice: int | None = None
+    max_records_per_user: int | None = None
+    min_records_in_slice: int = 1
+
+
+class Users(Strict):
+    """A user needs this many filtered records over all slices of the source to be synthesized (criterion 1 of section 2)."""
+
+    min_records: int = 2
+    persona_share: float = Field(0.7, gt=0, le=1)  # the first share of a user's records, by time, feeds P1-P4; later ones are targets
+    qa_targets_only: bool = False  # B1 only for targets, the ones that T3 can ask about; the paper asks about every record
+
+
+class Words(Strict):
+    """Word limits of the synthesized texts (section 2.2)."""
+
+    persona_max: int = 100
+    profile_min: int = 100
+    profile_max: int = 400
+    min_share_within: float = 0.9  # contract: at least this share of the items respects its limits
+
+
+class Qc(Strict):
+    """Q3: a sample is kept when overall > overall_above and every other applicable metric > metric_above."""
+
+    overall_above: float = 8
+    metric_above: float = 7
+    min_pass_rate: float = 0.1  # contract: fewer kept items than this share means a broken judge or synthesizer
+
+
+class Failures(Strict):
+    """Contract: at most this share of a partition may be unreadable (quarantine), unanswered (LLM failures) or, on a benchmark,
+    answered without a valid choice (a warning)."""
+
+    max_quarantine_rate: float = 0.05
+    max_llm_failure_rate: float = 0.05
+    max_invalid_rate: float = 0.2
+
+
+class Tasks(Strict):
+    """T1-T7. Shares are equalised by capping each task-source pair; null = no cap."""
+
+    test_fraction: float = 0.1
+    max_samples_per_pair: int | None = 60_000
+    candidates: int = 20  # T6: 1 bought + 19 random
+    max_history: int = 30
+    max_comments: int = 5
+    writing_history: int = 5
+
+
+class Thresholds(Strict):
+    rules: Rules = Rules()
+    labels: Labels = Labels()
+    caps: Caps = Caps()
+    users: Users = Users()
+    words: Words = Words()
+    qc: Qc = Qc()
+    failures: Failures = Failures()
+    tasks: Tasks = Tasks()
+
+
+# ---- models and roles ------------------------------------------------------------------------------------------------
+
+
+class Model(Strict):
+    """A model by name and revision (identity) and where this environment finds it (execution).
+
+    Exactly one of `path` (folder with safetensors), `package` (a Python package that carries a GGUF file) or `endpoints`
+    (given OpenAI-compatible servers; the model is then never loaded here) must be set. `path` may also accompany
+    `endpoints`, for its tokenizer.
+    """
+
+    name: str
+    revision: str
+    path: str | None = None
+    package: str | None = None
+    endpoints: list[str] = []
+    max_model_len: int = 8192
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Model:
+        if not (self.path or self.package or self.endpoints):
+            raise ValueError("give the model a `path`, a `package` or `endpoints`")
+        return self
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"name": self.name, "revision": self.revision}
+
+
+class Role(Strict):
+    """Which model plays a role, and how it samples. All of it is identity."""
+
+    model: Key
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    repetition_penalty: float = 1.0
+    max_tokens: int = 1024
+    max_input_tokens: int = 6144  # user text beyond this is cut, from the oldest record
+    max_field_chars: int | None = None  # upper bound of every generated string field; null = what the schema says
+    seed: int = 0
+    attempts: int = 3  # a cut-off or invalid reply is asked again this often in all, with a larger budget and another seed
+
+    def sampling(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"model"})
+
+
+class Engine(Strict):
+    """How answers are got. Execution only: never part of an identity."""
+
+    concurrency: int = 256  # requests in flight over all endpoints
+    timeout_s: float = 3600
+    server_args: list[str] = []  # extra arguments of a locally started `vllm serve`
+    server_env: dict[str, str] = {}
+    start_timeout_s: float = 900
+    idle_stop_s: float = 300
+    max_local_servers: int = 1
+    port: int | None = None  # null: any free port
+    price_per_million_input: float = 0.0
+    price_per_million_output: float = 0.0
+
+
+# ---- training and evaluation -----------------------------------------------------------------------------------------
+
+
+class Hyperparameters(Strict):
+    """M2, section 3.2. `warmup_ratio` 0.5 is the paper's printed value; its released code has 0.05."""
+
+    learning_rate: float = 5e-6
+    batch_size: int = 64
+    max_length: int = 8192
+    epochs: float = 3
+    warmup_ratio: float = 0.5
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    seed: int = 42
+    max_steps: int | None = None
+
+
+class ExternalData(Strict):
+    """A ShareGPT JSONL mixed into the training data (ablation A2: SmolTalk, Orca). `share` is of the final data set."""
+
+    name: Key
+    path: str
+    revision: str
+    share: float = Field(gt=0, lt=1)
+
+
+class Recipe(Strict):
+    """One `sft_checkpoint` partition: base model, task data sets, mixing, hyperparameters; M1-M3, A1-A3."""
+
+    base_model: Key
+    objective: Literal["sft", "raw_continuation"] = "sft"  # raw_continuation is ablation A1
+    tasks: list[TaskName] = list(TASKS)  # type: ignore[assignment]
+    sources: list[SourceName] = list(SOURCES)  # type: ignore[assignment]
+    mix: list[ExternalData] = []
+    hyperparameters: Hyperparameters = Hyperparameters()
+    merge_weight: float = Field(0.5, ge=0, le=1)  # weight of the fine-tuned model in the linear merge; M3: 1:1
+
+
+class Launch(Strict):
+    """How training is started. Execution only."""
+
+    processes: int = 1
+    micro_batch: int = 1
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    hostfile: str | None = None
+    offload_optimizer: bool = False
+    gradient_checkpointing: bool = False
+    save_steps: int = 500
+    cpu: bool = False
+    threads: int = 0  # per process; 0 = library default
+
+
+class Contestant(Strict):
+    """One model on the benchmarks' first axis: a base model, a merged recipe, or an external model (V5)."""
+
+    model: Key | None = None
+    recipe: Key | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Contestant:
+        if (self.model is None) == (self.recipe is None):
+            raise ValueError("a contestant is either a `model` or a `recipe`")
+        return self
+
+
+class Distractor(Strict):
+    """One of the writers of wrong options (V1): a role's sampling on a model, with a seed."""
+
+    model: Key
+    seed: int = 0
+    temperature: float = 0.7
+
+
+class Benchmark(Strict):
+    """One `benchmark_items` partition."""
+
+    kind: Literal[
+        "item_selection",
+        "choice",
+        "motivebench",
+        "tombench",
+        "application",
+    ]
+    task: TaskName | None = None  # for item_selection and choice
+    sources: list[SourceName] = []  # default: every source that the task has
+    folder: str | None = None  # for motivebench and tombench
+    subset: str | None = None  # motivebench: Amazon, Blog, Persona; tombench: en, zh; application: its name
+    max_items: int | None = None
+    distractors: list[Distractor] = []
+    max_tokens: int = 16
+    temperature: float = 0.0
+
+
+class Execution(Strict):
+    """How steps run. Execution only."""
+
+    executor: Literal["in_process", "multiprocess"] = "multiprocess"
+    max_concurrent: int = 4
+    duckdb_memory: str = "4GB"
+    duckdb_threads: int | None = None
+
+
+class Profile(Strict):
+    name: str
+    description: str
+    notes: list[str] = []  # printed beside every number this profile produces
+    sources: dict[SourceName, Source]
+    thresholds: Thresholds = Thresholds()
+    models: dict[Key, Model]
+    roles: dict[RoleName, Role]
+    recipes: dict[Key, Recipe]
+    launch: dict[Key, Launch] = {}  # by base model; "default" for the rest
+    contestants: dict[Key, Contestant]
+    benchmarks: dict[Key, Benchmark]
+    engine: Engine = Engine()
+    execution: Execution = Execution()
+
+    @model_validator(mode="after")
+    def _references(self) -> Profile:
+        wrong: list[str] = []
+
+        def need(kind: str, key: str, known: Any, where: str) -> None:
+            if key not in known:
+                near = difflib.get_close_matches(key, list(known), 1)
+                hint = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(sorted(known))}"
+                wrong.append(f"{where} names the {kind} `{key}`, which is not defined{hint}")
+
+        for name, role in self.roles.items():
+            need("model", role.model, self.models, f"roles.{name}")
+        for name, recipe in self.recipes.items():
+            need("model", recipe.base_model, self.models, f"recipes.{name}")
+        for name, contestant in self.contestants.items():
+            if contestant.model:
+                need("model", contestant.model, self.models, f"contestants.{name}")
+            if contestant.recipe:
+                need("recipe", contestant.recipe, self.recipes, f"contestants.{name}")
+        for name, benchmark in self.benchmarks.items():
+            for d in benchmark.distractors:
+                need("model", d.model, self.models, f"benchmarks.{name}.distractors")
+        for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
+            if role not in self.roles:
+                wrong.append(f"roles.{role} is missing")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def launch_for(self, base_model: str) -> Launch:
+        return self.launch.get(base_model) or self.launch.get("default") or Launch()
+
+
+_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _expand(node: Any, unset: set[str]) -> Any:
+    """Fill `${NAME}` and `${NAME:-default}` from the environment. A name without default stays as it is written."""
+    if isinstance(node, str):
+
+        def value(m: re.Match[str]) -> str:
+            if m[1] in os.environ:
+                return os.environ[m[1]]
+            if m[2] is not None:
+                return m[2]
+            unset.add(m[1])
+            return m[0]
+
+        return _VARIABLE.sub(value, node)
+    if isinstance(node, dict):
+        return {k: _expand(v, unset) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_expand(v, unset) for v in node]
+    return node
+
+
+def profile_path(name: str) -> Path:
+    """The YAML of a profile: a name under `resources/profiles/` or a path to a file."""
+    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+        raise ProfileError(
+            f"profile `{name}` does not exist (looked for {path}); set HUMANLLM_PROFILE to one of: {known}, or to the path of a YAML file"
+        )
+    return path
+
+
+def parse_profile(text: str, origin: str) -> Profile:
+    """Validate a profile's YAML text.
+
+    Raises:
+        ProfileError: one line per problem, each with the field's path, what is wrong and, for an unknown key, the nearest
+            known one.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise ProfileError(f"{origin} is not valid YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(raw, dict):
+        raise ProfileError(f"{origin} must hold a mapping; see resources/profiles/local.yaml for an example")
+    unset: set[str] = set()
+    try:
+        return Profile.model_validate(_expand(raw, unset))
+    except ValidationError as e:
+        lines = [f"  {'.'.join(map(str, p['loc'])) or 'profile'}: {_explain(p)}" for p in e.errors()]
+        raise ProfileError(f"{origin} cannot be used:\n" + "\n".join(lines)) from e
+
+
+def _explain(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        key = str(problem["loc"][-1])
+        near = difflib.get_close_matches(key, sorted(_all_fields()), 1)
+        return f"unknown key `{key}`; " + (f"did you mean `{near[0]}`?" if near else "remove it")
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _all_fields() -> set[str]:
+    return {f for c in Strict.__subclasses__() for f in c.model_fields}
+
+
+def load_profile(name: str | None = None) -> Profile:
+    """Load the profile `name`, or the one that HUMANLLM_PROFILE names, or `local`.
+
+    Raises:
+        ProfileError: the profile does not exist or does not validate.
+    """
+    path = profile_path(name or os.environ.get("HUMANLLM_PROFILE") or "local")
+    return parse_profile(path.read_text(encoding="utf-8"), str(path))
+
+
+def resolve_path(value: str) -> Path:
+    """A path of a profile: `~` expanded, relative ones taken from the project's root.
+
+    Raises:
+        ProfileError: the value still holds an unset `${VARIABLE}`.
+    """
+    if m := _VARIABLE.search(value):
+        raise ProfileError(f"the profile's path `{value}` needs the environment variable {m[1]}; set it, for example: export {m[1]}=/path")
+    path = Path(value).expanduser()
+    return path if path.is_absolute() else PROJECT_ROOT / path
