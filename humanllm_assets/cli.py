@@ -72,7 +72,7 @@ def materialize(
 
 
 def _materialize(profile: Profile, home: Home, targets: list[str], force: bool = False) -> int:
-    from humanllm_assets.definitions import build_definitions, build_graph
+    from humanllm_assets.build import build_definitions, build_graph
     from humanllm_assets.runs import materialize as run
 
     started = time.time()
@@ -85,7 +85,7 @@ def _materialize(profile: Profile, home: Home, targets: list[str], force: bool =
         f"{len(summary.skipped)} skipped behind a failure; {time.time() - started:.0f} s"
     )
     for label, message in summary.failed.items():
-        typer.echo(f"  {label}: {message}", err=True)
+        typer.echo(f"  {message}" if label in message else f"  {label}: {message}", err=True)
     return 1 if summary.failed else 0
 
 
@@ -95,7 +95,7 @@ def plan(
     profile: ProfileOption = None,
 ) -> None:
     """List what is stale, and why."""
-    from humanllm_assets.definitions import build_graph
+    from humanllm_assets.build import build_graph
     from humanllm_assets.lineage.plan import plan as make_plan
     from humanllm_assets.lineage.snapshots import SnapshotStore
 
@@ -111,7 +111,7 @@ def plan(
 @app.command()
 def status(profile: ProfileOption = None) -> None:
     """One line per asset: how many partitions exist, are published, are stale."""
-    from humanllm_assets.definitions import build_graph
+    from humanllm_assets.build import build_graph
     from humanllm_assets.lineage.plan import plan as make_plan
     from humanllm_assets.lineage.snapshots import SnapshotStore
 

@@ -45,24 +45,19 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
 
 
 class _Echo(logging.Handler):
-    """Passes a step's own messages on to the terminal."""
-
-    def __init__(self, echo: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self._echo = echo
+    """Prints a step's own messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", None) or {}
         if meta.get("dagster_event") is None and record.levelno >= logging.INFO:
-            self._echo(meta.get("orig_message") or record.getMessage())
+            print(f"    {meta.get('orig_message') or record.getMessage()}", flush=True)
 
 
-@dg.logger(config_schema={"log_level": dg.Field(str, is_required=False, default_value="INFO")})
-def step_logger(context: dg.InitLoggerContext) -> logging.Logger:
+@dg.logger
+def step_logger(_: dg.InitLoggerContext) -> logging.Logger:
     """Console output of runs: the steps' own messages, without Dagster's event chatter (the UI has it all)."""
     logger = logging.Logger("humanllm", logging.INFO)
-    if context.logger_config["log_level"] != "CRITICAL":
-        logger.addHandler(_Echo(lambda line: print(line, flush=True)))
+    logger.addHandler(_Echo())
     return logger
 
 
@@ -103,6 +98,7 @@ def materialize(
                 partition_key=partition or None,
                 asset_selection=[dg.AssetKey(name)],
                 tags=tags,
+                run_config={"loggers": {"console": {"config": {}}}},
                 raise_on_error=False,
             )
             if result.success:
@@ -110,7 +106,7 @@ def materialize(
             else:
                 blocked.add((name, partition))
                 summary.failed[label] = _failure(result)
-                echo(f"FAILED {label}: {summary.failed[label]}")
+                echo(f"FAILED {summary.failed[label]}")
     return summary
 
 

@@ -150,6 +150,11 @@ TRAINING_METRICS = _table(
     ("loss", "DOUBLE", "mean next-token loss over response tokens, nats"),
     ("learning_rate", "DOUBLE", "learning rate of the step"),
 )
+DROPPED_TRAINING = _table(
+    ("sample_id", "VARCHAR", "sample that was not trained"),
+    ("reason", "VARCHAR", "too_long or no_response"),
+    ("n_tokens", "INTEGER", "its length"),
+)
 MERGE_CHECK = _table(
     ("tensor", "VARCHAR", "name"),
     ("elements", "BIGINT", "number of weights"),
@@ -169,7 +174,7 @@ BENCHMARK_ITEMS = _table(
     ("source", "VARCHAR", "source of the user; null for public benchmarks"),
     ("user_id", "VARCHAR", "user; null for public benchmarks"),
     ("distractor_set", "VARCHAR", "catalogue, llm, human or fixed"),
-    ("control", "VARCHAR", "none, options_only or other_persona"),
+    ("control", "VARCHAR", "none, options_only, no_persona or other_persona"),
     ("prompt", "VARCHAR", "question without its options"),
     ("options", "VARCHAR", "options as JSON: label, text, origin"),
     ("correct", "VARCHAR", "label of the true option"),
@@ -189,6 +194,7 @@ ANSWERS = _table(
     ("rank", "INTEGER", "rank of the true label by log-probability, 1 = best"),
     ("position", "INTEGER", "place of the true option, from 0"),
     ("user_id", "VARCHAR", "user of the question"),
+    ("n_options", "INTEGER", "options that were shown"),
 )
 APPLICATION_ANSWERS = _table(
     ("item_id", "VARCHAR", "request and metric"),

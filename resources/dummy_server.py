@@ -107,7 +107,13 @@ class DummyServer:
     """
 
     def __init__(
-        self, port: int = 0, *, model: str = "dummy", faults: Mapping[str, float] | None = None, latency_s: float = 0.0, max_model_len: int = 8192
+        self,
+        port: int = 0,
+        *,
+        model: str = "dummy",
+        faults: Mapping[str, float] | None = None,
+        latency_s: float = 0.0,
+        max_model_len: int = 8192,
     ):
         unknown = set(faults or {}) - {*PERMANENT_FAULTS, *PASSING_FAULTS}
         if unknown:
@@ -154,6 +160,12 @@ class DummyServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.shut_down()
+
+    def shut_down(self) -> None:
+        """Stop answering, as a server that dies does; leaving the context calls it."""
+        if self._loop.is_closed():
+            return
         asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         if self._thread:
@@ -215,12 +227,18 @@ class DummyServer:
         choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
         if body.get("logprobs"):
             count = body.get("top_logprobs", 0)
-            first = {"token": content[:1], "logprob": top[0][1], "top_logprobs": [{"token": t, "logprob": p} for t, p in top[:count]]}
+            first = {
+                "token": content[:1],
+                "logprob": top[0][1],
+                "top_logprobs": [{"token": t, "logprob": p} for t, p in top[:count]],
+            }
             choice["logprobs"] = {"content": [first]}
         asked = sum(len(_WORD.findall(m["content"])) for m in body["messages"])
         said = max(1, len(_WORD.findall(content)))
         usage = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
-        return _json({"id": f"dummy-{key[:16]}", "object": "chat.completion", "model": self.model, "choices": [choice], "usage": usage})
+        return _json(
+            {"id": f"dummy-{key[:16]}", "object": "chat.completion", "model": self.model, "choices": [choice], "usage": usage}
+        )
 
 
 def answer_to(body: Mapping[str, Any]) -> tuple[str, list[tuple[str, float]]]:
@@ -252,7 +270,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--model", default="dummy")
     parser.add_argument("--latency-s", type=float, default=0.0)
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help="for example http_500=0.05; may be repeated")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="NAME=SHARE", help="for example http_500=0.05; may be repeated"
+    )
     arguments = parser.parse_args()
     faults = {name: float(share) for name, share in (f.split("=", 1) for f in arguments.fault)}
     server = DummyServer(arguments.port, model=arguments.model, faults=faults, latency_s=arguments.latency_s)

@@ -46,6 +46,7 @@ COLUMNS = (
     "created_at",
 )
 BUSY_TIMEOUT_S = 120  # writers of other processes hold the lock for milliseconds; a slow disk can make it seconds
+_READ = [c for c in COLUMNS if c not in ("content_sha256", "created_at")]
 _IN_ONE_QUERY = 500  # keys per SELECT, below SQLite's limit of bound variables
 
 _SCHEMA = """
@@ -112,8 +113,7 @@ class Journal:
             part = wanted[start : start + _IN_ONE_QUERY]
             with self._lock:
                 rows = self._db.execute(
-                    "SELECT key, model, role, subject, item_key, prompt_tokens, output_tokens, finish_reason, content, top_logprobs "
-                    f"FROM answers WHERE key IN ({','.join('?' * len(part))})",
+                    f"SELECT {', '.join(_READ)} FROM answers WHERE key IN ({','.join('?' * len(part))})",
                     part,
                 ).fetchall()
             for *fields, top in rows:

@@ -62,7 +62,9 @@ def check_folder(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError(f"the model folder {folder} has no config.json; point `path` at the folder that holds the model's files")
     if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"the model folder {folder} has no *.safetensors; only safetensors weights are loaded: convert the model")
+        raise ModelError(
+            f"the model folder {folder} has no *.safetensors; only safetensors weights are loaded: convert the model"
+        )
     return folder
 
 
@@ -82,7 +84,9 @@ def model_folder(model: Model, home: Path) -> Path:
         _dequantize_once(model.package, folder)
     found = json.loads((check_folder(folder) / ORIGIN_FILE).read_text()) if (folder / ORIGIN_FILE).is_file() else None
     if found != origin:
-        raise ModelError(f"{folder} was made from {found}, but the package installed is {origin}; delete the folder to make it again")
+        raise ModelError(
+            f"{folder} was made from {found}, but the package installed is {origin}; delete the folder to make it again"
+        )
     return folder
 
 

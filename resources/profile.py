@@ -204,7 +204,7 @@ class Model(Strict):
     revision: str
     path: str | None = None
     package: str | None = None
-    endpoints: list[str] = []
+    endpoints: tuple[str, ...] = ()
     max_model_len: int = 8192
 
     @model_validator(mode="after")
@@ -394,6 +394,8 @@ class Profile(Strict):
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")
+        if any(b.kind == "application" for b in self.benchmarks.values()) and "application_judge" not in self.roles:
+            wrong.append("roles.application_judge is missing; application benchmarks are scored by it")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

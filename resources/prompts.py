@@ -88,7 +88,9 @@ class Prompt:
             raise PromptError(f"the prompt `{name}` does not exist in {folder}; known prompts: {known}")
         match = _FRONT.match(path.read_text(encoding="utf-8").replace("\r\n", "\n"))
         if not match:
-            raise PromptError(f"{path} must start with front matter between two lines `---` that names {', '.join(sorted(_FIELDS))}")
+            raise PromptError(
+                f"{path} must start with front matter between two lines `---` that names {', '.join(sorted(_FIELDS))}"
+            )
         try:
             front = yaml.safe_load(match[1])
         except yaml.YAMLError as e:
@@ -117,12 +119,12 @@ class Prompt:
         def as_data(value: Any) -> Any:
             return closing.sub(r"< \1", value) if closing and isinstance(value, str) else value
 
-        environment = jinja2.Environment(
-            undefined=jinja2.StrictUndefined, finalize=as_data, autoescape=False
-        )
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=as_data, autoescape=False)
         parts = _HEADING.split(self.text)
         if parts[0].strip():
-            raise PromptError(f"the prompt `{self.name}` has text before its first `## system` or `## user` heading; move it below")
+            raise PromptError(
+                f"the prompt `{self.name}` has text before its first `## system` or `## user` heading; move it below"
+            )
         return [(role, environment.from_string(body.strip())) for role, body in zip(parts[1::2], parts[2::2], strict=True)]
 
     def render(self, **values: Any) -> tuple[tuple[str, str], ...]:
@@ -134,7 +136,9 @@ class Prompt:
         try:
             return tuple((role, template.render(**values).strip()) for role, template in self._templates)
         except jinja2.UndefinedError as e:
-            raise PromptError(f"the prompt `{self.name}` cannot be rendered: {e.message}; given: {', '.join(sorted(values))}") from e
+            raise PromptError(
+                f"the prompt `{self.name}` cannot be rendered: {e.message}; given: {', '.join(sorted(values))}"
+            ) from e
 
     @cached_property
     def schema(self) -> type[BaseModel] | None:
@@ -149,7 +153,9 @@ class Prompt:
         try:
             found = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as e:
-            raise PromptError(f"the prompt `{self.name}` names the schema `{self.schema_name}`, which cannot be loaded: {e}") from e
+            raise PromptError(
+                f"the prompt `{self.name}` names the schema `{self.schema_name}`, which cannot be loaded: {e}"
+            ) from e
         if not (isinstance(found, type) and issubclass(found, BaseModel)):
             raise PromptError(f"the prompt `{self.name}` names `{self.schema_name}`, which is not a pydantic model")
         return found

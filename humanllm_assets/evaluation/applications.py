@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.evaluation.items import test_samples
+from humanllm_assets.evaluation.items import choose_samples
 from humanllm_assets.tasks.samples import template
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def application_items(samples: Iterable[Row], benchmark: str, name: str, max_ite
             "sample_id": s["sample_id"],
             "record_ids": s["record_ids"],
         }
-        for s in test_samples(samples, app.task, app.subtasks, benchmark, max_items)
+        for s in choose_samples(samples, app.task, app.subtasks, benchmark, max_items)
     ]
 
 

@@ -56,8 +56,8 @@ def motivebench_items(folder: Path, subset: str, benchmark: str, max_questions: 
     path = folder / subset / f"{subset}_questions.json"
     if not path.is_file():
         raise MissingBenchmark(
-            f"MotiveBench is not in {folder}: {subset}/{path.name} is missing; get your own copy of the benchmark and set `folder` of "
-            f"the benchmark in the profile to it (subsets: {', '.join(MOTIVE_SUBSETS)})"
+            f"MotiveBench is not in {folder}: {subset}/{path.name} is missing; get your own copy of the benchmark and set "
+            f"`folder` of the benchmark in the profile to it (subsets: {', '.join(MOTIVE_SUBSETS)})"
         )
     questions = []
     for scenario in orjson.loads(path.read_bytes()):
@@ -67,7 +67,9 @@ def motivebench_items(folder: Path, subset: str, benchmark: str, max_questions: 
             answer = scenario[f"Correct Answer {number}"].strip()[:1]
             if len(set(options.values())) != 6 or answer not in options:
                 raise BadBenchmark(f"{where}: expected six different options and an answer among them; restore the original file")
-            questions.append((f"{scenario['idx']}:{kind}", f"motivebench/{subset}/{scenario['idx']}", kind, scenario[key], options, answer))
+            questions.append(
+                (f"{scenario['idx']}:{kind}", f"motivebench/{subset}/{scenario['idx']}", kind, scenario[key], options, answer)
+            )
     chosen = stable_shuffle(questions, "motivebench", subset, key=lambda q: q[0])[:max_questions] if max_questions else questions
     items = []
     for key, scenario_id, kind, prompt, options, answer in chosen:
@@ -97,8 +99,8 @@ def tombench_items(folder: Path, language: str, benchmark: str, max_questions: i
     files = sorted(folder.glob("*.jsonl")) or sorted(folder.glob("data/*.jsonl"))
     if len(files) != _TOM_FILES:
         raise MissingBenchmark(
-            f"ToMBench is not complete in {folder}: found {len(files)} of its {_TOM_FILES} .jsonl files; get your own copy of the "
-            "benchmark and set `folder` of the benchmark in the profile to it"
+            f"ToMBench is not complete in {folder}: found {len(files)} of its {_TOM_FILES} .jsonl files; get your own copy of "
+            "the benchmark and set `folder` of the benchmark in the profile to it"
         )
     story_key, question_key, option_key = _TOM_FIELDS[language]
     questions = [(f"{path.stem}:{line}", row) for path in files for line, row in _lines(path)]
@@ -117,7 +119,9 @@ def tombench_items(folder: Path, language: str, benchmark: str, max_questions: i
         story_id = f"tombench/{key.split(':')[0]}/{hashlib.sha256(row['STORY'].encode()).hexdigest()[:12]}"
         for ask in range(TOM_ASKS):
             item_id = f"{benchmark}:{key}#ask{ask}"
-            shown = stable_shuffle(((letter, text) for text, letter in distinct.items()), "tombench", key, ask, key=lambda o: o[0])
+            shown = stable_shuffle(
+                ((letter, text) for text, letter in distinct.items()), "tombench", key, ask, key=lambda o: o[0]
+            )
             items.append(_item(item_id, benchmark, row[_TOM_ABILITY], language, story_id, prompt, shown, answer))
     return items
 

@@ -46,14 +46,19 @@ CONTROLS = ("none", "options_only", "no_persona", "other_persona")
 
 @dataclass
 class Built:
-    """Questions, and what was left out: base questions considered = kept + sum of dropped, per set of distractors."""
+    """Questions, and what was left out, counted as `<set>:<reason>`.
+
+    Reasons: near_duplicate (both sets) and too_few_distractors leave a question out; no_other_persona only its control.
+    """
 
     items: list[Row] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     failures: list[Row] = field(default_factory=list)  # columns of FAILURES: distractors that could not be written
 
 
-def test_samples(samples: Iterable[Row], task: str, subtasks: Sequence[str] | None, name: str, max_items: int | None) -> list[Row]:
+def choose_samples(
+    samples: Iterable[Row], task: str, subtasks: Sequence[str] | None, name: str, max_items: int | None
+) -> list[Row]:
     """The samples that a benchmark asks about: test split only, at most `max_items`, chosen by a stable hash of their ids.
 
     Args:
@@ -78,12 +83,11 @@ def near_duplicates(con: duckdb.DuckDBPyConnection, samples: str, share: float =
             select sample_id, split, unnest(list_distinct(list_transform(range(1, len(w) - {shingle} + 2),
                 lambda i: hash(array_to_string(w[i:i + {shingle} - 1], ' '))))) as gram
             from (select sample_id, split, {words} as w from {samples}) where len(w) >= {shingle}),
-        test as (select *, count(*) over (partition by sample_id) as grams from grams where split = 'test')
-        select t.sample_id, min(g.sample_id) from (
+        test as (select *, count(*) over (partition by sample_id) as grams from grams where split = 'test'),
+        pair as (
             select t.sample_id, g.sample_id as other, count(*) as common, any_value(t.grams) as grams
-            from test t join grams g on g.gram = t.gram and g.split = 'train' group by t.sample_id, other) as pair
-            join test t on t.sample_id = pair.sample_id join grams g on g.sample_id = pair.other
-        where pair.common >= {share} * pair.grams group by t.sample_id order by 1""").fetchall()
+            from test t join grams g on g.gram = t.gram and g.split = 'train' group by t.sample_id, g.sample_id)
+        select sample_id, min(other) from pair where common >= {share} * grams group by sample_id order by 1""").fetchall()
     return dict(rows)
 
 
@@ -93,12 +97,12 @@ def near_duplicates(con: duckdb.DuckDBPyConnection, samples: str, share: float =
 def item_selection_items(samples: Iterable[Row], benchmark: str, max_items: int | None = None) -> Built:
     """20-way questions: the candidates of the test samples, answered by candidate id (chance 1/20).
 
-    The place of the bought item rotates over the questions, so that no position is favoured. Controls: options_only, other_persona
-    (somebody else's purchases and persona); here `no_persona` would be the same as options_only.
+    The place of the bought item rotates over the questions, so that no position is favoured. Controls: options_only,
+    other_persona (somebody else's purchases and persona); here `no_persona` would be the same as options_only.
     """
     built = Built()
-    base = test_samples(samples, "item_selection", None, benchmark, max_items)
-    donors = _donors(base)
+    everyone = choose_samples(samples, "item_selection", None, benchmark, None)
+    base, donors = everyone[:max_items], _donors(everyone)
     for index, s in enumerate(base):
         fields = {**orjson.loads(s["fields"]), "options": []}
         gold = next(o for o in orjson.loads(s["options"]) if o["id"] == s["answer"])
@@ -111,7 +115,7 @@ def item_selection_items(samples: Iterable[Row], benchmark: str, max_items: int 
         prompts = {"none": render_fields(fields), "options_only": render_fields(_without_person(fields))}
         donor = donors.get(s["sample_id"])
         if donor is None:
-            built.dropped["other_persona:no_donor"] += 1
+            built.dropped["catalogue:no_other_persona"] += 1
         else:
             prompts["other_persona"] = render_fields(_with_person_of(fields, donor))
         built.items += [_item(s, benchmark, "catalogue", c, p, options, correct, s["record_ids"]) for c, p in prompts.items()]
@@ -136,7 +140,7 @@ def write_distractors(
     """Ask every writer for its answer to every sample.
 
     Args:
-        samples: what `test_samples` chose.
+        samples: what `choose_samples` chose.
         writers: models with seed and temperature.
         role: its other sampling parameters are used for every writer.
 
@@ -179,10 +183,10 @@ def choice_items(
         items: options carry label, text, origin (gold, `llm:<model>:<seed>`, `human:<sample_id>`) and ratio (words of the option
             by words of the true answer). record_ids also hold those behind human distractors.
     """
-    everyone = test_samples(samples, task, CHOICE_SUBTASKS[task], benchmark, None)
+    everyone = choose_samples(samples, task, CHOICE_SUBTASKS[task], benchmark, None)
     known = set(known)
     base = everyone[:max_items]
-    donors, built = _donors(base), Built()
+    donors, built = _donors(everyone), Built()
     pools: dict[tuple[str, str], list[Row]] = {}
     for s in everyone:
         pools.setdefault((s["source"], s["subtask"]), []).append(s)
@@ -205,7 +209,10 @@ def choice_items(
                 continue
             placed, correct = _place({"text": _bare(gold), "origin": "gold", "ratio": 1.0}, options, places[name], s["sample_id"])
             places[name] += 1
-            for control, prompt in _choice_prompts(s, donors.get(s["sample_id"])).items():
+            prompts = _choice_prompts(s, donors.get(s["sample_id"]))
+            if "no_persona" in prompts and "other_persona" not in prompts:
+                built.dropped[f"{name}:no_other_persona"] += 1
+            for control, prompt in prompts.items():
                 all_records = sorted({*s["record_ids"], *records})
                 built.items.append(_item(s, benchmark, name, control, prompt, placed, correct, all_records))
     return built
@@ -291,11 +298,12 @@ def _shape(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f for f in PERSON_FIELDS if fields.get(f))
 
 
-def _donors(base: Sequence[Row]) -> dict[str, Row]:
-    """For each sample the next one in the benchmark's order that shows the same kind of person, of another user."""
+def _donors(samples: Sequence[Row]) -> dict[str, Row]:
+    """For each sample the fields of the next one, in the given order, of another user of whom the same is shown."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for s in base:
-        groups.setdefault((s["source"], s["subtask"], _shape(orjson.loads(s["fields"]))), []).append(s)
+    for s in samples:
+        if shape := _shape(orjson.loads(s["fields"])):
+            groups.setdefault((s["source"], shape), []).append(s)
     donors = {}
     for group in groups.values():
         for i, s in enumerate(group):
@@ -321,7 +329,9 @@ def _place(gold: Row, rest: Sequence[Row], index: int, *seed: str) -> tuple[list
     return [{"label": label, **o} for label, o in zip(LABELS, order, strict=False)], LABELS[place]
 
 
-def _item(s: Row, benchmark: str, name: str, control: str, prompt: str, options: list[Row], correct: str, records: list[str]) -> Row:
+def _item(
+    s: Row, benchmark: str, name: str, control: str, prompt: str, options: list[Row], correct: str, records: list[str]
+) -> Row:
     return {
         "item_id": f"{benchmark}:{s['sample_id']}:{name}:{control}",
         "benchmark": benchmark,

@@ -16,8 +16,8 @@ from resources.tokens import cut_end
 
 if TYPE_CHECKING:
     import duckdb
-    from resources.engine import Engine
 
+    from resources.engine import Engine
     from resources.profile import Role
     from resources.prompts import Prompt
 

@@ -107,12 +107,10 @@ def _read(step: Step, source: str, slice_name: str) -> ReadReport:
 def _amazon_core(step: Step) -> None:
     rules = step.profile.thresholds.rules.amazon
     read = 0
-    for i, slice_name in enumerate(step.inputs["raw_amazon"]):
+    for slice_name in step.inputs["raw_amazon"]:
         read += _read(step, "amazon", slice_name).rows_read
         amazon_candidates(step.con, rules)
-        step.con.execute("create table all_candidates as from candidates" if i == 0 else "insert into all_candidates from candidates")
         step.log(f"amazon_core: read {slice_name}")
-    step.con.execute("create or replace table candidates as from all_candidates")
     step.measures["rounds"] = amazon_core(step.con, rules)
     step.copy("core", "select * from core_verdicts")
     found = dict(step.con.execute("select coalesce(reason, 'kept'), count(*) from core_verdicts group by 1").fetchall())

@@ -18,8 +18,8 @@ from humanllm_assets.filtering.asking import Counts, Failed, Log, Question, Row,
 
 if TYPE_CHECKING:
     import duckdb
-    from resources.engine import Engine
 
+    from resources.engine import Engine
     from resources.profile import Labels, Role
     from resources.prompts import Prompt
 
@@ -32,11 +32,11 @@ class Rewritten(BaseModel):
 
 
 class Labelled(BaseModel):
-    """F6."""
+    """F6. Harm comes first: a small model that has just said `high` tends to go on with `yes`."""
 
     model_config = ConfigDict(extra="forbid")
+    harmful: Literal["no", "yes"]
     quality: Literal["high", "medium", "low"]
-    harmful: Literal["yes", "no"]
 
 
 # ---- rules after the rewriting ---------------------------------------------------------------------------------------
@@ -107,10 +107,15 @@ def is_english(text: str) -> bool:
     return guess["lang"] == "en" or guess["score"] < 0.5
 
 
+MAX_GROWTH = 1.5  # cleaning removes or replaces; a longer text has been made up
+
+
 def _refusal(source_text: str, text: str) -> str | None:
     """The reason for which a cleaned text cannot be used, or None."""
     if not text:
         return "empty_after_rewriting"
+    if len(text) > MAX_GROWTH * len(source_text) + 50:
+        return "grown_in_rewriting"
     if private_data(source_text) & private_data(text):
         return "private_data_left"
     return None if is_english(text) else "not_english"
@@ -130,7 +135,7 @@ def rewrite_and_label(
 
     Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful),
     `dropped` (record_id, user_id, reason) and `failures` (item_id, prompt, reason, raw). Reasons, first match wins:
-    `llm_failed:<reason>`, `empty_after_rewriting`, `private_data_left`, `not_english`, `quality_<label>`, `harmful`.
+    `llm_failed:<reason>`, `empty_after_rewriting`, `grown_in_rewriting`, `private_data_left`, `not_english`, `quality_<label>`, `harmful`.
     A record longer than the role's input limit is rewritten from its beginning; `cut_texts` counts these. Titles and context
     texts are cleaned by rule alone.
 

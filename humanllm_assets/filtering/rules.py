@@ -236,7 +236,7 @@ def _drop_duplicates(con: duckdb.DuckDBPyConnection, table: str, verdicts: str, 
         UPDATE {verdicts} SET reason = '{duplicates.reason}'
         FROM (
             SELECT slice, row_no FROM {table} JOIN {verdicts} USING (slice, row_no) WHERE reason IS NULL
-            QUALIFY row_number() OVER (PARTITION BY {duplicates.keys} ORDER BY created_at, text_key, slice, row_no) > 1
+            QUALIFY row_number() OVER (PARTITION BY {duplicates.keys} ORDER BY row_no, text_key, slice, row_no) > 1
         ) extra
         WHERE {verdicts}.slice = extra.slice AND {verdicts}.row_no = extra.row_no
     """)

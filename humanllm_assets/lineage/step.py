@@ -104,6 +104,19 @@ class Step:
             blank = ", ".join(f'null as "{c.name}"' for c in columns)
             self.con.execute(f"create or replace view {name} as select {select_list(columns)} from (select {blank}) where false")
 
+    def records(self, name: str, asset: str) -> int:
+        """Like `view`, for the records of all slices of a source: a record that several slices hold is taken once.
+
+        Returns how many repetitions were left out.
+        """
+        self.view(f"{name}_of_slices", asset, "records")
+        self.con.execute(
+            f"create or replace view {name} as select * from {name}_of_slices "
+            "qualify row_number() over (partition by record_id order by slice) = 1"
+        )
+        counts = self.con.execute(f"select (select count(*) from {name}_of_slices) - (select count(*) from {name})").fetchall()
+        return counts[0][0]
+
     def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self.writer.write(table, rows)
 
@@ -220,7 +233,7 @@ def run_step(
             stages=step.stages,
             measures=step.measures,
             verdict=verdict,
-            passed=not verdict.get("blocked", False),
+            passed=bool(verdict.get("passed", True)),
             usage=step.usage,
             code=code_state(),
             run_id=run_id,
@@ -237,7 +250,7 @@ def run_step(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if not snapshot.manifest.passed:
-        failed = ", ".join(verdict.get("failed", []))
+        failed = "; ".join(verdict["failed"])
         kept = f"; {current.data_version} stays published" if current else ""
         raise ContractFailed(
             f"{name} was not published: {failed}{kept}. The rejected snapshot is {snapshot.folder.relative_to(store.root)}; "

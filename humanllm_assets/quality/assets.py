@@ -50,7 +50,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 
 def _qc_scores(step: Step) -> None:
-    step.view("records", f"filtered_{step.partition}", "records")
+    step.records("records", f"filtered_{step.partition}")
     for view, asset in (("profile_items", "user_profiles"), ("scenario_items", "scenarios"), ("qa_items", "social_qa")):
         if asset in step.inputs:
             step.view(view, asset, "items")

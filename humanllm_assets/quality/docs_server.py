@@ -28,14 +28,18 @@ def page_url(page: str) -> str | None:
 def index_html(folder: Path) -> str:
     """The list of the newest pages under the docs folder, with the time of writing (local)."""
     pages = sorted(((p.stat().st_mtime, p) for p in folder.rglob("*.html")), reverse=True)
-    rows = [
-        f'<tr><td>{datetime.fromtimestamp(t):%Y-%m-%d %H:%M:%S}</td><td><a href="{quote(name)}">{html.escape(name.removesuffix(".html"))}</a></td></tr>'
-        for t, name in ((t, p.relative_to(folder).as_posix()) for t, p in pages[:_NEWEST])
-    ]
+    rows = []
+    for written, page in pages[:_NEWEST]:
+        name = page.relative_to(folder).as_posix()
+        link = f'<a href="{quote(name)}">{html.escape(name.removesuffix(".html"))}</a>'
+        rows.append(f"<tr><td>{datetime.fromtimestamp(written):%Y-%m-%d %H:%M:%S}</td><td>{link}</td></tr>")
     more = f"<p>{len(pages) - _NEWEST} older pages are not listed.</p>" if len(pages) > _NEWEST else ""
-    style = "body{font:14px system-ui,sans-serif;margin:24px auto;max-width:1000px}td{padding:3px 12px 3px 0}"
     body = f"<table>{''.join(rows)}</table>{more}" if rows else "<p>No contract has run yet.</p>"
-    return f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Data Docs</title><style>{style}</style></head><body><h1>Data Docs</h1>{body}</body></html>'
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Data Docs</title>'
+        "<style>body{font:14px system-ui,sans-serif;margin:24px auto;max-width:1000px}td{padding:3px 12px 3px 0}</style>"
+        f"</head><body><h1>Data Docs</h1>{body}</body></html>"
+    )
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -346,9 +346,11 @@ def _text(value: Any) -> str:
 _CSS = """
 body{font:14px/1.45 system-ui,sans-serif;margin:24px auto;max-width:1100px;padding:0 16px;color:#1f2430}
 h1{font-size:20px}h4,h5,h6{font-size:15px;margin:.8em 0 .3em}a{color:#1a56db}
-table{border-collapse:collapse;margin:.4em 0;width:100%}td,th{border:1px solid #d8dce3;padding:4px 8px;vertical-align:top;text-align:left}
+table{border-collapse:collapse;margin:.4em 0;width:100%}
+td,th{border:1px solid #d8dce3;padding:4px 8px;vertical-align:top;text-align:left}
 .ge-section{border-top:1px solid #d8dce3;padding:8px 0}.badge{background:#eef0f4;border-radius:3px;padding:0 4px;font-weight:600}
-.alert-danger,.alert-warning{background:#fdeceb;padding:6px 8px;white-space:pre-wrap}pre{white-space:pre-wrap;overflow-wrap:anywhere}
+.alert-danger,.alert-warning{background:#fdeceb;padding:6px 8px;white-space:pre-wrap}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}
 i.text-success::before{content:"\\2714 pass";color:#188038}i.text-danger::before{content:"\\2718 fail";color:#c5221f}
 i.text-warning::before{content:"\\26a0 error";color:#b06000}
 """

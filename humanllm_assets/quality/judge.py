@@ -19,8 +19,8 @@ from humanllm_assets.tables import METRICS
 
 if TYPE_CHECKING:
     import duckdb
-    from resources.engine import Engine
 
+    from resources.engine import Engine
     from resources.profile import Qc, Role
     from resources.prompts import Prompt
 

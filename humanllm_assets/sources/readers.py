@@ -131,10 +131,10 @@ _TWEET = {
     # Ids that a spreadsheet rounded (1.76555E+18, or digits that end in nine zeros) name no tweet any more.
     "record_id": """CASE
         WHEN regexp_full_match(id, '[0-9]+') AND NOT (length(id) > 15 AND id LIKE '%000000000') THEN 'twitter:' || id
-        ELSE 'twitter:h' || left(sha256("user" || '|' || strftime(TRY_CAST(date AS TIMESTAMP), '%Y-%m-%dT%H:%M:%S') || '|'
+        ELSE 'twitter:h' || left(sha256("user" || '|' || strftime(utc_time(date), '%Y-%m-%dT%H:%M:%S') || '|'
             || coalesce(clean_text(tweet), '')), 16) END""",
     "user_id": "'twitter/' || \"user\"",
-    "created_at": "TRY_CAST(date AS TIMESTAMP)",
+    "created_at": "utc_time(date)",
     "text": "coalesce(clean_text(tweet), '')",
 }
 _BLOG = {
@@ -172,9 +172,7 @@ SHAPES: dict[tuple[str, str], Shape] = {
         _problem(id="id IS NULL", created_utc=_NO_TIME.format("created_utc"), link_id="link_id IS NULL"),
         _COMMENT,
     ),
-    ("twitter", "twitter100m"): Shape(
-        "user", _problem(user='"user" IS NULL', date="TRY_CAST(date AS TIMESTAMP) IS NULL"), _TWEET
-    ),
+    ("twitter", "twitter100m"): Shape("user", _problem(user='"user" IS NULL', date="utc_time(date) IS NULL"), _TWEET),
     ("blogger", "blogtext"): Shape("id", _problem(date="try_strptime(date, '%d,%B,%Y') IS NULL"), _BLOG),
     ("blogger", "blog"): Shape("id", _problem(date="try_strptime(date, '%d,%B,%Y') IS NULL"), _BLOG),
     ("amazon", "amazon-2023"): Shape(
@@ -226,6 +224,9 @@ CREATE OR REPLACE TEMP MACRO plain_text(x) AS  -- of item metadata: a string or 
     nullif(clean_text(regexp_replace(regexp_replace(
         CASE WHEN x LIKE '[%' AND json_valid(x) THEN array_to_string(from_json(x, '["VARCHAR"]'), ' ') ELSE x END,
         '<[^>]*>', ' ', 'g'), '\\s+', ' ', 'g')), '');
+CREATE OR REPLACE TEMP MACRO utc_time(x) AS  -- a cast to TIMESTAMP alone would leave the offset out without a word
+    CASE WHEN regexp_matches(x, ':[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$')
+         THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ))) ELSE TRY_CAST(x AS TIMESTAMP) END;
 CREATE OR REPLACE TEMP MACRO unix_time(x) AS  -- seconds or milliseconds since 1970, as any kind of number or string; UTC
     make_timestamp(CAST(TRY_CAST(x AS DOUBLE) * CASE
         WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1 AND 4102444800 THEN 1e6

@@ -83,7 +83,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 def _users(step: Step) -> None:
     """Tables `user_records` and `dropped_users` from the source's filtered records, and their measures."""
-    step.view("records", f"filtered_{step.partition}", "records")
+    step.measures["records_in_several_slices"] = step.records("records", f"filtered_{step.partition}")
     user_sets(step.con, step.profile.thresholds.users)
     users, dropped = step.con.execute(
         "select (select count(distinct user_id) from user_records), (select count(*) from dropped_users)"

@@ -11,8 +11,8 @@ from humanllm_assets.filtering.asking import Counts, Failed, Log, Question, Sink
 
 if TYPE_CHECKING:
     import duckdb
-    from resources.engine import Engine
 
+    from resources.engine import Engine
     from resources.profile import Role
     from resources.prompts import Prompt
 

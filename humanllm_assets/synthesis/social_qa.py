@@ -14,8 +14,8 @@ from humanllm_assets.synthesis.scenarios import record_questions
 
 if TYPE_CHECKING:
     import duckdb
-    from resources.engine import Engine
 
+    from resources.engine import Engine
     from resources.profile import Role
     from resources.prompts import Prompt
 

@@ -19,8 +19,8 @@ from resources.tokens import cut_oldest
 
 if TYPE_CHECKING:
     import duckdb
-    from resources.engine import Engine
 
+    from resources.engine import Engine
     from resources.profile import Role, Users
     from resources.prompts import Prompt
 

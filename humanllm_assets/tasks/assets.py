@@ -61,11 +61,11 @@ def _task_datasets(step: Step) -> None:
     task, _, source = step.partition.partition("-")
     read = TABLES_READ[task]
     if "records" in read:
-        step.view("records", f"filtered_{source}", "records")
+        step.records("records", f"filtered_{source}")
     if "comments" in read:
-        step.view("comments", "filtered_reddit_comments", "records")
+        step.records("comments", "filtered_reddit_comments")
     if "catalogue" in read:
-        step.view("eligible", "eligible_amazon", "records")
+        step.records("eligible", "eligible_amazon")
         create_catalogue(step.con, "eligible")
     step.view("verdicts", "qc_scores", "scores")
     for view, asset in _SYNTHESIZED.items():

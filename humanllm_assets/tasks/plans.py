@@ -103,7 +103,9 @@ def parse_pair(pair: str) -> tuple[str, str]:
     """
     task, _, source = pair.partition("-")
     if source not in TASK_SOURCES.get(task, ()):
-        raise UnknownPair(f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs((*PROFILE_SOURCES, 'reddit_comments')))}")
+        raise UnknownPair(
+            f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs((*PROFILE_SOURCES, 'reddit_comments')))}"
+        )
     return task, source
 
 
@@ -111,8 +113,8 @@ def create_catalogue(con: duckdb.DuckDBPyConnection, eligible: str) -> None:
     """Create the views `catalogue(item_id, slice, title)` and `purchases(user_id, item_id)` that item selection reads.
 
     Args:
-        eligible: name of a table or view with the columns of RECORDS, all slices of eligible_amazon. The eligible records, not the
-            filtered ones: a purchase counts as one even when its review was not good enough to learn from.
+        eligible: name of a table or view with the columns of RECORDS, all slices of eligible_amazon. The eligible records, not
+            the filtered ones: a purchase counts as one even when its review was not good enough to learn from.
     """
     con.execute(f"""create or replace temp view catalogue as
         select context_id as item_id, slice, arg_min(context_title, record_id) as title
@@ -123,8 +125,8 @@ def create_catalogue(con: duckdb.DuckDBPyConnection, eligible: str) -> None:
 def make_plan(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> None:
     """Create the temporary table `task_plan` for one pair.
 
-    Columns: sample_id, subtask, split, user_id, record_id, created_at, item_id, part, slice, person_id, history_ids, reason (null =
-    kept). Rows = every possible sample, so that in = kept + dropped by reason.
+    Columns: sample_id, subtask, split, user_id, record_id, created_at, item_id, part, slice, person_id, history_ids, reason
+    (null = kept). Rows = every possible sample, so that in = kept + dropped by reason.
 
     Raises:
         UnknownPair: the pair does not exist.
@@ -133,7 +135,9 @@ def make_plan(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> None:
     task, source = parse_pair(pair)
     missing = [t for t in TABLES_READ[task] if not _exists(con, t)]
     if missing:
-        raise MissingTable(f"{pair} reads the table(s) {', '.join(missing)}; create them as tables or views in the connection first")
+        raise MissingTable(
+            f"{pair} reads the table(s) {', '.join(missing)}; create them as tables or views in the connection first"
+        )
     for macro in _MACROS:
         con.execute(macro)
     site = "reddit" if source == "reddit_comments" else source
@@ -145,7 +149,8 @@ def make_plan(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> None:
         f"""usable as (
             select t.key, list(p.item_id order by p.item_id) as ids
             from task_target t join {about} p
-              on p.user_id = t.user_id and p.cutoff_at < t.created_at and not coalesce(list_contains(p.record_ids, t.record_id), false)
+              on p.user_id = t.user_id and p.cutoff_at < t.created_at
+                 and not coalesce(list_contains(p.record_ids, t.record_id), false)
             group by t.key),
         described as (select distinct user_id from {about})"""
         if about
@@ -161,15 +166,16 @@ def make_plan(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> None:
                 d.user_id is not null as described
             from task_target t left join usable u on u.key = t.key left join described d on d.user_id = t.user_id),
         judged as (
-            select sample_id, subtask, {split_sql("user_id", limits.test_fraction)} as split, user_id, record_id, created_at, item_id,
-                part, slice, case when {plan.person} then person_id end as person_id,
+            select sample_id, subtask, {split_sql("user_id", limits.test_fraction)} as split, user_id, record_id, created_at,
+                item_id, part, slice, case when {plan.person} then person_id end as person_id,
                 case when {plan.history} then history_ids else []::varchar[] end as history_ids,
                 coalesce(problem, {plan.reason}) as reason
             from target)
         select * exclude (place)
-            replace (case when reason is null and place > {"place" if cap is None else cap} then 'over_cap' else reason end as reason)
-        from (select *, row_number() over (partition by reason is null order by stable_int('cap|' || sample_id), sample_id) as place
-              from judged)""")
+            replace (case when reason is null and place > {"place" if cap is None else cap} then 'over_cap' else reason end
+                     as reason)
+        from (select *, row_number() over (partition by reason is null order by stable_int('cap|' || sample_id), sample_id)
+              as place from judged)""")
     con.execute("drop table task_target")
 
 
@@ -193,14 +199,14 @@ def _profile_generation(con: duckdb.DuckDBPyConnection, source: str, users: str,
     return _Plan(f"""
         with persona as (select * from profiles where kind = 'persona' and {mine}),
              profile as (select * from profiles where kind = 'profile' and {mine})
-        select coalesce(profile.user_id, persona.user_id) as key, 'profile' as subtask, key as user_id, null::varchar as record_id,
-            greatest(profile.cutoff_at, persona.cutoff_at) as created_at, profile.item_id, null::integer as part,
-            null::varchar as slice, []::varchar[] as history_ids, persona.item_id as given_person,
+        select coalesce(profile.user_id, persona.user_id) as key, 'profile' as subtask, key as user_id,
+            null::varchar as record_id, greatest(profile.cutoff_at, persona.cutoff_at) as created_at, profile.item_id,
+            null::integer as part, null::varchar as slice, []::varchar[] as history_ids, persona.item_id as given_person,
             case when persona.item_id is null then 'no_persona' when profile.item_id is null then 'no_profile' end as problem
         from persona full join profile on profile.user_id = persona.user_id
         union all
-        select s.item_id || ':' || s.part, 'story', s.user_id, null, greatest(s.cutoff_at, persona.cutoff_at), s.item_id, s.part, null, [],
-            persona.item_id,
+        select s.item_id || ':' || s.part, 'story', s.user_id, null, greatest(s.cutoff_at, persona.cutoff_at), s.item_id, s.part,
+            null, [], persona.item_id,
             case when persona.item_id is null then 'no_persona' when s.summary = '' then 'no_summary'
                  when word_count(s.story) < {MIN_SPLIT_WORDS} then 'too_short' end
         from task_stories s left join persona on persona.user_id = s.user_id""")
@@ -208,8 +214,8 @@ def _profile_generation(con: duckdb.DuckDBPyConnection, source: str, users: str,
 
 def _scenario_generation(con: duckdb.DuckDBPyConnection, source: str, users: str, limits: Tasks) -> _Plan:
     return _Plan(f"""
-        select item_id as key, 'plots' as subtask, user_id, record_id, created_at, item_id, null::integer as part, null::varchar as slice,
-            []::varchar[] as history_ids, null::varchar as given_person,
+        select item_id as key, 'plots' as subtask, user_id, record_id, created_at, item_id, null::integer as part,
+            null::varchar as slice, []::varchar[] as history_ids, null::varchar as given_person,
             case when trim(background) = '' or trim(characters) = '' then 'empty_field'
                  when word_count(plots) < {MIN_ANSWER_WORDS} then 'too_short' end as problem
         from scenarios where starts_with(user_id, '{users}')""")
@@ -218,8 +224,8 @@ def _scenario_generation(con: duckdb.DuckDBPyConnection, source: str, users: str
 def _social_qa(con: duckdb.DuckDBPyConnection, source: str, users: str, limits: Tasks) -> _Plan:
     return _Plan(
         f"""
-        select item_id as key, kind as subtask, user_id, record_id, created_at, item_id, null::integer as part, null::varchar as slice,
-            []::varchar[] as history_ids, null::varchar as given_person,
+        select item_id as key, kind as subtask, user_id, record_id, created_at, item_id, null::integer as part,
+            null::varchar as slice, []::varchar[] as history_ids, null::varchar as given_person,
             case when created_at is null then 'no_time'
                  when trim(scenario) = '' or trim(question) = '' or trim(answer) = '' then 'empty_field' end as problem
         from social_qa where starts_with(user_id, '{users}')""",
@@ -232,16 +238,16 @@ def _writing_imitation(con: duckdb.DuckDBPyConnection, source: str, users: str, 
     return _Plan(
         f"""
         with mine as (
-            select record_id, user_id, created_at, word_count(text) as words, topic_of(source, title, context_title, text) as topic,
-                word_count(body_of(topic, text)) as body_words
+            select record_id, user_id, created_at, word_count(text) as words,
+                topic_of(source, title, context_title, text) as topic, word_count(body_of(topic, text)) as body_words
             from records where source = '{source}'),
         earlier as (
             select record_id, coalesce(list(record_id) over (partition by user_id order by created_at, record_id
                 rows between {limits.writing_history} preceding and 1 preceding), []) as history_ids
             from records where source = '{source}' and created_at is not null)
         select m.record_id as key,
-            case when words >= {MIN_SPLIT_WORDS} and stable_unit('writing|' || m.record_id) < 0.5 then 'continuation' else 'by_topic' end
-                as subtask,
+            case when words >= {MIN_SPLIT_WORDS} and stable_unit('writing|' || m.record_id) < 0.5 then 'continuation'
+                 else 'by_topic' end as subtask,
             user_id, m.record_id, created_at, null::varchar as item_id, null::integer as part, null::varchar as slice,
             coalesce(e.history_ids, []) as history_ids, null::varchar as given_person,
             case when created_at is null then 'no_time'
@@ -264,7 +270,8 @@ def _personalized_commenting(con: duckdb.DuckDBPyConnection, source: str, users:
             from comments where created_at is not null)
         select c.record_id as key, 'comment' as subtask, user_id, c.record_id, created_at, null::varchar as item_id,
             null::integer as part, null::varchar as slice,
-            list_slice(coalesce(ids, []), -1 - (stable_int('comments|' || c.record_id) % {limits.max_comments}), -1) as history_ids,
+            list_slice(coalesce(ids, []), -1 - (stable_int('comments|' || c.record_id) % {limits.max_comments}), -1)
+                as history_ids,
             null::varchar as given_person,
             case when created_at is null then 'no_time'
                  when trim(coalesce(context_title, '') || coalesce(context_text, '')) = '' then 'no_post'
@@ -279,7 +286,8 @@ def _item_selection(con: duckdb.DuckDBPyConnection, source: str, users: str, lim
     con.execute(f"""
         create or replace temp table task_catalogue as
         select slice, title_key(c.title) as title_key, min(c.item_id) as item_id, arg_min(c.title, c.item_id) as title,
-            count(distinct p.user_id) filter (where {split_sql("p.user_id", limits.test_fraction)} = 'train')::integer as popularity
+            count(distinct p.user_id) filter (where {split_sql("p.user_id", limits.test_fraction)} = 'train')::integer
+                as popularity
         from catalogue c left join purchases p on p.item_id = c.item_id
         group by slice, title_key(c.title)""")
     con.execute("""

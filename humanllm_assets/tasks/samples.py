@@ -68,7 +68,9 @@ def plan_samples(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> Co
 
 def dropped_samples(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     """Rows sample_id, user_id, record_id, reason of the planned pair's samples that were left out."""
-    yield from _stream(con, "select sample_id, user_id, record_id, reason from task_plan where reason is not null order by sample_id")
+    yield from _stream(
+        con, "select sample_id, user_id, record_id, reason from task_plan where reason is not null order by sample_id"
+    )
 
 
 def build_samples(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> Iterator[Row]:
@@ -152,7 +154,9 @@ def draw_negatives(pool: Sequence[Candidate], banned: set[str], count: int, seed
         ValueError: the pool is too small; the plan drops such samples as `too_few_candidates`.
     """
     if len(pool) <= _FEW * count:
-        chosen = stable_shuffle((c for c in pool if c.title_key not in banned), "negatives", seed, key=lambda c: c.item_id)[:count]
+        chosen = stable_shuffle((c for c in pool if c.title_key not in banned), "negatives", seed, key=lambda c: c.item_id)[
+            :count
+        ]
         if len(chosen) < count:
             raise ValueError(f"{seed} needs {count} other items, its category has {len(chosen)}")
         return chosen
@@ -186,7 +190,12 @@ def _scenario_generation(row: Row) -> Rendered:
 
 def _social_qa(row: Row) -> Rendered:
     answer = row["answer"].strip()
-    fields = {"persona": row["person_text"], "scenario": row["scenario"], "question": row["question"], "words": wanted_words(answer)}
+    fields = {
+        "persona": row["person_text"],
+        "scenario": row["scenario"],
+        "question": row["question"],
+        "words": wanted_words(answer),
+    }
     return Rendered("tasks/social_qa", fields, answer)
 
 
@@ -202,7 +211,9 @@ def _writing_imitation(row: Row) -> Rendered:
     elif not (row["title"] or "").strip():
         label = f"The {kind} opens with these words, and goes on from there"
     answer = row["body"].strip()
-    return Rendered("tasks/writing_by_topic", {**person, "topic": topic, "topic_label": label, "words": wanted_words(answer)}, answer)
+    return Rendered(
+        "tasks/writing_by_topic", {**person, "topic": topic, "topic_label": label, "words": wanted_words(answer)}, answer
+    )
 
 
 def _personalized_commenting(row: Row) -> Rendered:

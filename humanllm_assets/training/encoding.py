@@ -53,10 +53,11 @@ def render(tokenizer: Any, conversation: Sequence[Mapping[str, str]]) -> tuple[s
             continue
         before = rendered(messages[:i], True)
         through = rendered(messages[: i + 1], False).rstrip()
-        if not (through.startswith(before) and whole.startswith(through) and message["content"].strip() in through[len(before) :]):
+        said = message["content"].strip()
+        if not (through.startswith(before) and whole.startswith(through) and said in through[len(before) :]):
             raise TemplateError(
-                "the chat template is not prefix-preserving (turn "
-                f"{i + 1} renders differently once it is answered or followed); train with a model whose template is, or with single turns"
+                f"the chat template is not prefix-preserving (turn {i + 1} renders differently once it is answered or followed); "
+                "train a model whose template is, or with single turns"
             )
         spans.append((len(before), len(through)))
     if not spans:

@@ -1,7 +1,7 @@
 """The order law: which sample is trained at which place, decided by the seed and the sample ids alone.
 
-The training run is one stream: the epochs' orders one after the other, cut into steps of `batch_size` places. Neither the number
-of processes nor the micro batch reaches the order; they only decide which process trains which place of a step. The last
+A training run is one stream: the epochs' orders one after the other, cut into steps of `batch_size` places. Neither the number
+of processes nor the micro batch reaches the order; they only decide which process trains which places of a step. The last
 step may be partly empty: its places beyond the stream hold no sample and train nothing.
 
 What belongs here: plain functions over sample ids, and the log of what was really trained. What does not: tensors, models.
@@ -12,47 +12,41 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Place(NamedTuple):
-    """One place of the stream. `index` is the sample's row among the encoded samples; None = an empty place."""
-
-    epoch: int
-    index: int | None
-
-
-def stable_rank(seed: int, *parts: object) -> str:
-    """The sort key of a draw: sha256 of the seed and the parts, equal on every machine."""
-    return hashlib.sha256("|".join(map(str, (seed, *parts))).encode()).hexdigest()
+EMPTY = -1  # a place without a sample
 
 
 def epoch_order(sample_ids: Sequence[str], seed: int, epoch: int) -> list[int]:
-    """Row numbers of `sample_ids` in the order of one epoch; the order of `sample_ids` itself does not matter."""
-    return sorted(range(len(sample_ids)), key=lambda i: stable_rank(seed, epoch, sample_ids[i]))
+    """Row numbers of `sample_ids` in one epoch's order: by sha256 of `seed|epoch|sample_id`, so row order does not matter."""
+    return sorted(range(len(sample_ids)), key=lambda i: hashlib.sha256(f"{seed}|{epoch}|{sample_ids[i]}".encode()).digest())
 
 
-def count_steps(samples: int, epochs: float, batch_size: int, max_steps: int | None) -> int:
-    """Optimizer steps of the run: `epochs` passes, the last step possibly partly empty, at most `max_steps`."""
-    steps = max(1, math.ceil(round(samples * epochs) / batch_size))
-    return min(steps, max_steps) if max_steps else steps
+def count_places(samples: int, epochs: float, batch_size: int, max_steps: int | None) -> tuple[int, int]:
+    """Optimizer steps of a run, and how many samples they train: `epochs` passes, cut at `max_steps`."""
+    wanted = max(1, round(samples * epochs))
+    steps = math.ceil(wanted / batch_size)
+    steps = min(steps, max_steps) if max_steps else steps
+    return steps, min(wanted, steps * batch_size)
 
 
-def stream(sample_ids: Sequence[str], seed: int, epochs: float, batch_size: int, max_steps: int | None) -> list[Place]:
-    """Every place of the run in order; its length is steps x `batch_size`."""
-    steps = count_steps(len(sample_ids), epochs, batch_size, max_steps)
-    filled = min(steps * batch_size, max(1, round(len(sample_ids) * epochs)))
-    places: list[Place] = []
+def stream(sample_ids: Sequence[str], seed: int, epochs: float, batch_size: int, max_steps: int | None = None) -> array[int]:
+    """The row number of the sample at every place of the run, steps x `batch_size` in all; EMPTY beyond the last sample.
+
+    The sample at place `p` belongs to epoch `p // len(sample_ids)` and to step `p // batch_size + 1`.
+    """
+    steps, filled = count_places(len(sample_ids), epochs, batch_size, max_steps)
+    places = array("q")
     for epoch in range(math.ceil(filled / len(sample_ids))):
-        places += [Place(epoch, i) for i in epoch_order(sample_ids, seed, epoch)]
-    del places[filled:]
-    return places + [Place(places[-1].epoch, None)] * (steps * batch_size - filled)
+        places.extend(epoch_order(sample_ids, seed, epoch))
+    return places[:filled] + array("q", [EMPTY]) * (steps * batch_size - filled)
 
 
-def positions_of(step: int, micro: int, rank: int, *, batch_size: int, micro_batch: int, processes: int) -> range:
-    """The places that process `rank` trains in micro step `micro` (0-based) of optimizer step `step` (1-based)."""
+def places_of(step: int, micro: int, rank: int, *, batch_size: int, micro_batch: int, processes: int) -> range:
+    """The places that process `rank` trains in micro step `micro` (from 0) of optimizer step `step` (from 1)."""
     start = (step - 1) * batch_size + (micro * processes + rank) * micro_batch
     return range(start, start + micro_batch)
 
@@ -60,32 +54,21 @@ def positions_of(step: int, micro: int, rank: int, *, batch_size: int, micro_bat
 def cut_log(log: Path, last_step: int) -> None:
     """Drop the rows of a JSON-lines log that belong to steps after `last_step`, and a row torn by a kill.
 
-    What a run trained after its last checkpoint is lost with it and trained again, so it must not be counted twice.
+    What was trained after the last checkpoint is lost with the process and trained again, so it must not count twice.
     """
     if not log.is_file():
         return
-    kept = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if _step_of(line) <= last_step]
     partial = log.with_suffix(".partial")
-    partial.write_text("".join(kept), encoding="utf-8")
+    with log.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
+        for line in old:
+            if line.endswith("\n") and json.loads(line)["step"] <= last_step:
+                new.write(line)
     partial.replace(log)
 
 
-def _step_of(line: str) -> float:
-    if not line.endswith("\n"):
-        return math.inf
-    return json.loads(line)["step"]
-
-
 def read_log(log: Path) -> list[dict[str, Any]]:
-    """The whole rows of a JSON-lines log; empty when there is none yet."""
+    """The whole rows of a JSON-lines log; none when there is no log yet."""
     if not log.is_file():
         return []
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-
-
-def missing_positions(consumed: Iterable[int], expected: int) -> str | None:
-    """What is wrong with the positions that were trained, or None when they are exactly 0 .. `expected` - 1, each once."""
-    seen = sorted(consumed)
-    if seen == list(range(expected)):
-        return None
-    return f"{len(seen)} places were trained ({len(seen) - len(set(seen))} of them twice) where {expected} were planned"
+    with log.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.endswith("\n")]

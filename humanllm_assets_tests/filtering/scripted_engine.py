@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 from resources.engine import LLMReply, LLMRequest
-
 from resources.profile import Role
 
 ROLE = Role(model="tiny")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from resources.engine import LLMRequest
 
 from humanllm_assets.filtering.rewriting import clean_text, is_english, mask_text, private_data, rewrite_and_label
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Answer, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import ENGLISH, record, with_table
+from resources.engine import LLMRequest
 from resources.profile import Labels, Role
 from resources.prompts import Prompt
 

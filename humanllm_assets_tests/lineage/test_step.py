@@ -65,7 +65,7 @@ def test_force_computes_what_is_up_to_date(world):
 def test_a_failed_contract_leaves_the_published_snapshot(world):
     world.run_all()
     before = world.store.published("scaled", "a")
-    world.factor, world.verdict = 3, {"blocked": True, "failed": ["rows.positive"]}
+    world.factor, world.verdict = 3, {"passed": False, "failed": ["rows.positive"]}
     with pytest.raises(ContractFailed, match=r"scaled\[a\] was not published: rows.positive"):
         world.run("scaled", "a")
     assert world.store.published("scaled", "a") == before

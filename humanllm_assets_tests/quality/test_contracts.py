@@ -132,7 +132,7 @@ def test_a_wrong_suite_is_refused_when_it_is_loaded(old: str, new: str, message:
 
 
 def test_an_id_twice_is_refused() -> None:
-    with pytest.raises(ContractError, match="records.overall"):
+    with pytest.raises(ContractError, match=r"records\.overall"):
         parse(SUITE + SUITE.splitlines()[-1])
 
 
@@ -165,7 +165,8 @@ def test_the_answered_metrics_of_the_suite_are_those_that_the_judge_is_asked_for
 
 def test_loading_contracts_and_checks_does_not_import_great_expectations() -> None:
     code = (
-        "import sys; import humanllm_assets.quality.checks, humanllm_assets.quality.gx_runner, humanllm_assets.quality.contracts as c;"
+        "import sys; import humanllm_assets.quality.checks, humanllm_assets.quality.gx_runner;"
+        "import humanllm_assets.quality.contracts as c;"
         "from resources.profile import Thresholds; c.Contract.load('filtered', Thresholds());"
         "sys.exit(bool({'great_expectations', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
     )

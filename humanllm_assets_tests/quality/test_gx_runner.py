@@ -24,8 +24,8 @@ def run(suite: str, tmp_path: Path, rows: Any = None, measures: Any = None, **op
 
 
 def one(expectation: str, severity: str = "critical") -> Contract:
-    text = f"description: x\ntables:\n  records:\n    key: record_id\n    expectations:\n      - {{id: one, severity: {severity}, {expectation}}}\n"
-    return Contract.parse("example", text, Thresholds())
+    head = "description: x\ntables:\n  records:\n    key: record_id\n    expectations:\n"
+    return Contract.parse("example", f"{head}      - {{id: one, severity: {severity}, {expectation}}}\n", Thresholds())
 
 
 def records(tmp_path: Path, *rows: examples.Row) -> dict[str, Path]:
@@ -88,7 +88,7 @@ def test_an_unknown_type_or_argument_raises(expectation: str, tmp_path: Path) ->
 
 def test_what_a_step_does_not_give_is_refused_in_one_message(tmp_path: Path) -> None:
     with pytest.raises(
-        ContractError, match="table `records` is not given.*table `dropped` is not given.*measure `llm_failure_rate`"
+        ContractError, match=r"table `records` is not given.*table `dropped` is not given.*measure `llm_failure_rate`"
     ):
         run_contract(examples.load("filtered"), {}, {"unaccounted_rows": 0})
     with pytest.raises(ContractError, match="measure `rows` is None, not a number"):

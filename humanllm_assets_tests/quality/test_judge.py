@@ -8,12 +8,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from resources.engine import LLMRequest
 
 from humanllm_assets.quality.judge import APPLIES, PROMPTS, ItemKind, dropped_by_sql, first_failing, judge_items
 from humanllm_assets.tables import METRICS
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import record, with_table
+from resources.engine import LLMRequest
 from resources.profile import Qc, Role
 from resources.prompts import Prompt
 

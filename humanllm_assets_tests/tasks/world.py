@@ -11,10 +11,11 @@ import pyarrow as pa
 from humanllm_assets.tables import FILTERED, PROFILES, SCENARIOS, SOCIAL_QA, Table, arrow_schema
 
 START = datetime(2020, 1, 1)
-WORDS = (
+_WORDS = (
     "river kettle morning bicycle garden ladder window orange paper candle bridge winter pocket silver market violin harbour "
     "letter mountain pepper blanket thunder basket lantern ribbon meadow anchor button copper saddle"
-).split()
+)
+WORDS = _WORDS.split()
 
 
 def prose(seed: int, words: int) -> str:
@@ -96,7 +97,9 @@ def rows(users: int = 8, records: int = 8, items: int = 40) -> dict[str, list[di
             post = {"context_id": f"reddit:p{n}", "context_title": f"Post {n}", "context_text": f"Body of post {n}"}
             comments.append(record("reddit_comments", user, n, **post, text=prose(u * 31 + n, 400 if n == 2 else 30)))
             item = (u * 3 + n * 5) % items
-            reviews.append(record("amazon", user, n, rating=4.0, context_id=f"item{item:02d}", context_title=f"Item number {item:02d}"))
+            reviews.append(
+                record("amazon", user, n, rating=4.0, context_id=f"item{item:02d}", context_title=f"Item number {item:02d}")
+            )
         for source, texts in (("reddit", mine), ("amazon", reviews[-records:])):
             used = [r["record_id"] for r in texts[:half]]
             who = f"{source}/{user}"

@@ -1,0 +1,200 @@
+"""sft_checkpoint and merged_model: full fine-tuning by DeepSpeed in its own processes, then a linear merge by mergekit (M1-M3)."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from humanllm_assets.lineage.nodes import Dep, Node, same
+from humanllm_assets.partitions import Partitions
+from humanllm_assets.quality.contracts import Contract
+from humanllm_assets.tables import CONSUMED, DROPPED_TRAINING, MERGE_CHECK, TRAINING_METRICS
+from humanllm_assets.training.data import TrainingData, raw_samples, training_samples
+from humanllm_assets.training.launch import Work, prepare_work, read_outcome, run_sft, sft_command, training_failure
+from humanllm_assets.training.merge import merge, verify_merge
+from humanllm_assets.training.model_card import CARD, LINEAGE, write_lineage, write_model_card
+from resources.models import ModelError, model_folder, weights_digest
+
+if TYPE_CHECKING:
+    from humanllm_assets.lineage.step import Step
+    from resources.home import Home
+    from resources.profile import Model, Profile
+
+
+def nodes(profile: Profile, home: Home) -> list[Node]:
+    parts = Partitions(profile)
+    recipes = parts.recipes
+    raw = {r: profile.recipes[r].sources for r in recipes if profile.recipes[r].objective == "raw_continuation"}
+    deps = [Dep("task_datasets", {r: parts.pairs_of_recipe(profile.recipes[r]) for r in recipes})]
+    for source in parts.sources:
+        deps.append(Dep(f"filtered_{source}", {r: parts.slices(source) for r, sources in raw.items() if source in sources}))
+    return [
+        Node(
+            name="sft_checkpoint",
+            group="training",
+            description="Base model fully fine-tuned on the recipe's task data sets, loss on response tokens only (M1, M2); with the samples "
+            "that training consumed, in order. A killed run resumes from its newest checkpoint.",
+            kinds=frozenset({"deepspeed", "pytorch"}),
+            tables={"consumed": CONSUMED, "metrics": TRAINING_METRICS, "dropped": DROPPED_TRAINING},
+            partitions=recipes,
+            deps=tuple(Dep(d.asset, {k: v for k, v in d.parents.items() if v}) for d in deps if any(d.parents.values())),
+            identity=lambda recipe: _recipe_identity(profile, recipe),
+            external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
+            compute=_sft_checkpoint,
+            code=("humanllm_assets.training.data", "humanllm_assets.training.encoding", "humanllm_assets.training.sft"),
+            contract=Contract.load("sft_checkpoint", profile.thresholds),
+        ),
+        Node(
+            name="merged_model",
+            group="training",
+            description="Weight average of the fine-tuned and the base model (M3: 1:1), written by mergekit and proved tensor by tensor.",
+            kinds=frozenset({"pytorch"}),
+            tables={"check": MERGE_CHECK},
+            partitions=recipes,
+            deps=(Dep("sft_checkpoint", same(recipes)),),
+            identity=lambda recipe: {
+                "weight": profile.recipes[recipe].merge_weight,
+                "base_model": profile.models[profile.recipes[recipe].base_model].identity,
+            },
+            external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
+            compute=_merged_model,
+            code=("humanllm_assets.training.merge",),
+            contract=Contract.load("merged_model", profile.thresholds),
+        ),
+    ]
+
+
+def _recipe_identity(profile: Profile, name: str) -> dict[str, Any]:
+    recipe = profile.recipes[name]
+    return {
+        "base_model": profile.models[recipe.base_model].identity,
+        "objective": recipe.objective,
+        "mix": [m.model_dump(exclude={"path"}) for m in recipe.mix],
+        "hyperparameters": recipe.hyperparameters,
+        "test_fraction": profile.thresholds.tasks.test_fraction,
+    }
+
+
+def model_weights(model: Model, home: Home) -> dict[str, Any]:
+    """Content hash of a model's folder. A model carried by a package is fixed by its revision; one that is not there yet is null."""
+    if not model.path:
+        return {"weights": None}
+    try:
+        return {"weights": weights_digest(model_folder(model, home.root), home.root)}
+    except (ModelError, ValueError):
+        return {"weights": None}  # planning goes on; the step itself stops with the model's message
+
+
+def _sft_checkpoint(step: Step) -> None:
+    recipe = step.profile.recipes[step.partition]
+    launch = step.profile.launch_for(recipe.base_model)
+    base = model_folder(step.profile.models[recipe.base_model], step.runtime.home.root)
+    folder = step.runtime.home.training / step.partition
+    folder.mkdir(parents=True, exist_ok=True)
+    data = _training_data(step, folder / "samples.parquet")
+    work = prepare_work(
+        folder / "work", samples=data.path, base_model=base, recipe=recipe, launch=launch, identity=step.identity_hash
+    )
+    if not work.finished():
+        step.log(f"training {step.partition} on {data.rows:,} samples; log: {work.logs}")
+        _train(step, work)
+    outcome = read_outcome(work.folder)
+    step.log(
+        f"loss {outcome.first_loss:.3f} -> {outcome.last_loss:.3f} in {outcome.steps} steps, {outcome.tokens_per_second:.0f} tokens/s"
+    )
+    for path in work.model.iterdir():
+        shutil.copy2(path, step.writer.folder / path.name)
+    step.copy("consumed", f"select * from read_parquet('{work.consumed}')")
+    step.copy("metrics", f"select step, loss, learning_rate from read_json('{work.metrics}', format = 'newline_delimited')")
+    step.copy("dropped", f"select * from read_parquet('{work.dropped}')")
+    dropped = outcome.dropped
+    step.count(entered=data.rows, kept=data.rows - sum(dropped.values()), dropped=dropped)
+    step.measures |= {
+        "final_loss": outcome.last_loss,
+        "first_loss": outcome.first_loss,
+        "min_loss": outcome.min_loss,
+        "consumed_samples": outcome.samples,
+        "steps": outcome.steps,
+        "tokens": outcome.tokens,
+        "training_seconds": outcome.seconds,
+        "processes": outcome.processes,
+        "resumed_after_step": outcome.resumed_after_step,
+    }
+    _describe(step, {"data": data.counts, "hyperparameters": recipe.hyperparameters.model_dump(), "outcome": outcome.facts()})
+    shutil.rmtree(work.checkpoints, ignore_errors=True)  # optimizer states; the run is complete
+
+
+def _training_data(step: Step, out: Path) -> TrainingData:
+    recipe = step.profile.recipes[step.partition]
+    if recipe.objective == "raw_continuation":
+        records = {
+            asset.removeprefix("filtered_"): [s.path("records") for s in snapshots.values()]
+            for asset, snapshots in step.inputs.items()
+        }
+        return raw_samples(step.con, records, recipe, step.profile.thresholds.tasks.test_fraction, out)
+    tables = {}
+    for pair, snapshot in step.inputs["task_datasets"].items():
+        task, _, source = pair.partition("-")
+        tables[task, source] = snapshot.path("samples")
+    return training_samples(step.con, tables, recipe, out)
+
+
+def _train(step: Step, work: Work) -> None:
+    """Train to the end: under Dagster through Pipes, so that loss and rate appear live in the run; else as a plain child."""
+    if step.pipes is None:
+        run_sft(work)
+        return
+    import dagster as dg
+
+    argv, env = sft_command(step.profile.launch_for(step.profile.recipes[step.partition].base_model), work.config)
+    client = dg.PipesSubprocessClient(cwd=str(work.folder), forward_termination=True)
+    try:
+        client.run(context=step.pipes, command=argv, env=env).get_custom_messages()
+    except dg.DagsterPipesExecutionError as e:
+        raise training_failure(work.folder) from e
+
+
+def _describe(step: Step, facts: dict[str, Any]) -> None:
+    """Model card and lineage file inside the model folder; neither decides the data version."""
+    base = step.profile.models[step.profile.recipes[step.partition].base_model]
+    write_model_card(
+        step.writer.folder,
+        {"name": step.partition, "base_model": base.name, "notes": step.profile.notes, **facts},
+    )
+    upstream = [s.ref().model_dump() for snapshots in step.inputs.values() for s in snapshots.values()]
+    write_lineage(
+        step.writer.folder,
+        {
+            "asset": step.node.name,
+            "partition": step.partition,
+            "identity": step.identity_hash,
+            "base_model": base.identity,
+            "upstream": upstream,
+        },
+    )
+    step.writer.volatile(CARD, LINEAGE)
+
+
+def _merged_model(step: Step) -> None:
+    recipe = step.profile.recipes[step.partition]
+    base = model_folder(step.profile.models[recipe.base_model], step.runtime.home.root)
+    tuned = step.inputs["sft_checkpoint"][step.partition].folder
+    out = step.workdir / "model"
+    step.log(
+        f"merging {recipe.merge_weight:g} x fine-tuned + {1 - recipe.merge_weight:g} x {step.profile.models[recipe.base_model].name}"
+    )
+    merge(base, tuned, recipe.merge_weight, out)
+    check = verify_merge(base, tuned, out, recipe.merge_weight)
+    for path in out.iterdir():
+        shutil.move(path, step.writer.folder / path.name)
+    step.write("check", [{"tensor": t.tensor, "elements": t.elements, "max_abs_error": t.max_abs_error} for t in check.tensors])
+    step.count(entered=len(check.tensors), kept=len(check.tensors), dropped={})
+    step.measures |= {
+        "tensors": len(check.tensors),
+        "tensors_not_finite": sum(not math.isfinite(t.max_abs_error) for t in check.tensors),
+        "elements": check.elements,
+        "max_abs_error": max((t.max_abs_error for t in check.tensors if math.isfinite(t.max_abs_error)), default=math.inf),
+    }
+    _describe(step, {"merge_weight": recipe.merge_weight})

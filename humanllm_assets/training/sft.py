@@ -1,0 +1,396 @@
+"""The training itself (requirements M2, A1): full fine-tuning with transformers' Trainer under DeepSpeed, ZeRO 0 to 3.
+
+This module loads torch, transformers and deepspeed: it runs in training processes of its own and nothing but `rank.py` imports
+it. Every process calls `train`; process 0 of all also encodes the samples, writes metrics and the final files, and
+reports to Dagster when Dagster started it.
+
+What belongs here: what needs a tensor. Order, masks, command line and work folder are in the light modules beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import shutil
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+import torch.distributed as dist
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from humanllm_assets.training.encoding import Encoded, encode_continuations, encode_conversations
+from humanllm_assets.training.launch import COMPLETE, Work, deepspeed_config, write_json
+from humanllm_assets.training.order import EMPTY, count_places, cut_log, stream
+from resources.profile import Hyperparameters, Launch
+
+_ENCODE_ROWS = 512  # samples encoded at once; bounds memory
+_REPORT_EVERY_S = 2.0  # live lines to Dagster; every step is in metrics.jsonl anyway
+_COLLECTIVE_TIMEOUT = timedelta(hours=12)  # the other processes wait while the first encodes
+_IGNORED = -100  # label of a token without loss
+_IDS = pa.list_(pa.int32())
+_ENCODED = pa.schema([("sample_id", pa.string()), ("input_ids", _IDS), ("trained", _IDS), ("n_trained", pa.int32())])
+_DROPPED = pa.schema([("sample_id", pa.string()), ("reason", pa.string()), ("n_tokens", pa.int32())])
+
+Report = Callable[[str, dict[str, Any]], None]
+
+
+# ---- samples ---------------------------------------------------------------------------------------------------------
+
+
+def encode_samples(work: Work, tokenizer: Any, objective: str, max_length: int) -> None:
+    """Write `encoded.arrow` and `dropped.parquet`: samples over `max_length` tokens are left out whole, never cut."""
+    if work.encoded.is_file():
+        return
+    partial = work.encoded.with_suffix(".partial")
+    dropped: list[dict[str, Any]] = []
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _ENCODED) as out:
+        for batch in pq.ParquetFile(work.settings()["samples"]).iter_batches(_ENCODE_ROWS):
+            rows = batch.to_pydict()
+            if objective == "raw_continuation":
+                encoded = encode_continuations(tokenizer, rows["text"], rows["split_at"])
+            else:
+                encoded = encode_conversations(tokenizer, [json.loads(c) for c in rows["conversations"]])
+            kept = []
+            for sample_id, sample in zip(rows["sample_id"], encoded, strict=True):
+                reason = "too_long" if len(sample.input_ids) > max_length else "no_response" if not sample.trained else None
+                if reason:
+                    dropped.append({"sample_id": sample_id, "reason": reason, "n_tokens": len(sample.input_ids)})
+                else:
+                    kept.append(_row(sample_id, sample))
+            out.write_batch(pa.RecordBatch.from_pylist(kept, schema=_ENCODED))
+    pq.write_table(pa.Table.from_pylist(dropped, schema=_DROPPED), work.dropped)
+    partial.replace(work.encoded)
+
+
+def _row(sample_id: str, sample: Encoded) -> dict[str, Any]:
+    return {
+        "sample_id": sample_id,
+        "input_ids": sample.input_ids,
+        "trained": [edge for span in sample.trained for edge in span],
+        "n_trained": sum(end - start for start, end in sample.trained),
+    }
+
+
+class Samples(torch.utils.data.Dataset):
+    """The stream of the run as a data set: item `p` is the sample at place `p`; an empty place is two tokens without loss."""
+
+    def __init__(self, encoded: Path, hyper: Hyperparameters) -> None:
+        table = pa.ipc.open_file(pa.memory_map(str(encoded))).read_all()
+        self.ids: list[str] = table["sample_id"].to_pylist()
+        if not self.ids:
+            raise ValueError("no sample is left to train on after over-long ones were dropped; raise max_length or add samples")
+        self.tokens = array("q", pc.list_value_length(table["input_ids"]).to_pylist())
+        self.trained = array("q", table["n_trained"].to_pylist())
+        self._input_ids, self._ranges = table["input_ids"], table["trained"]
+        self.places = stream(self.ids, hyper.seed, hyper.epochs, hyper.batch_size, hyper.max_steps)
+        self.steps, self.filled = count_places(len(self.ids), hyper.epochs, hyper.batch_size, hyper.max_steps)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        row = self.places[place]
+        if row == EMPTY:
+            return {"place": place, "input_ids": [0, 0], "labels": [_IGNORED, _IGNORED]}
+        input_ids = self._input_ids[row].as_py()
+        labels = [_IGNORED] * len(input_ids)
+        edges = self._ranges[row].as_py()
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            labels[start:end] = input_ids[start:end]
+        return {"place": place, "input_ids": input_ids, "labels": labels}
+
+
+def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]:
+    """One micro batch, padded on the right to its longest sample."""
+    longest = max(len(r["input_ids"]) for r in rows)
+
+    def padded(values: list[int], filler: int) -> list[int]:
+        return values + [filler] * (longest - len(values))
+
+    return {
+        "places": torch.tensor([r["place"] for r in rows]),
+        "input_ids": torch.tensor([padded(r["input_ids"], pad) for r in rows]),
+        "labels": torch.tensor([padded(r["labels"], _IGNORED) for r in rows]),
+        "attention_mask": torch.tensor([padded([1] * len(r["input_ids"]), 0) for r in rows]),
+    }
+
+
+# ---- trainer ---------------------------------------------------------------------------------------------------------
+
+
+class RecordingTrainer(Trainer):
+    """A Trainer that writes down every sample when it has gone through the forward and backward pass."""
+
+    def __init__(self, *, samples: Samples, log: Path, **arguments: Any) -> None:
+        super().__init__(train_dataset=samples, **arguments)
+        self._samples = samples
+        self._consumed = log.open("a", encoding="utf-8")
+        self._micro = 0
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        places = inputs.pop("places").tolist()
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        trained = [p for p in places if self._samples.places[p] != EMPTY]
+        row = {
+            "step": self.state.global_step + 1,
+            "micro": self._micro % self.args.gradient_accumulation_steps,
+            "rank": self.args.process_index,
+            "places": trained,
+            "sample_ids": [self._samples.ids[self._samples.places[p]] for p in trained],
+        }
+        self._consumed.write(json.dumps(row) + "\n")
+        self._consumed.flush()
+        self._micro += 1
+        return loss
+
+    def sync_log(self) -> None:
+        os.fsync(self._consumed.fileno())
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.sync_log()  # a checkpoint must never know more than the log
+        super()._save_checkpoint(model, trial)
+        dist.barrier()
+        if self.args.process_index == 0:
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+            write_json(folder / COMPLETE, {"step": self.state.global_step, "processes": self.args.world_size})
+        dist.barrier()
+
+
+class Progress(TrainerCallback):
+    """Metrics of every step to `metrics.jsonl` and live to Dagster (process 0), and no checkpoint after the last step."""
+
+    def __init__(self, work: Work, samples: Samples, report: Report) -> None:
+        self._work, self._report, self._samples = work, report, samples
+        lengths = (0 if row == EMPTY else samples.tokens[row] for row in samples.places)
+        self._tokens_before = array("q", accumulate(lengths, initial=0))  # tokens before each place
+        self._last = self._begun = self._reported = time.monotonic()
+        self._first_step = 0
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        self._first_step = state.global_step
+        self._last = self._begun = time.monotonic()
+        if state.is_world_process_zero:
+            begun = f"resuming after step {state.global_step}" if state.global_step else "starting"
+            text = f"{begun}: {self._samples.filled} samples in {state.max_steps} steps"
+            self._report(text, {"event": "begin", "step": state.global_step})
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_save = False  # the model itself is written next
+
+    def on_log(self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
+            return
+        now, step = time.monotonic(), state.global_step
+        places = len(self._samples) // state.max_steps
+        done, before = self._tokens_before[step * places], self._tokens_before[self._first_step * places]
+        rate = (done - before) / (now - self._begun)
+        row = {
+            "step": step,
+            "loss": float(logs["loss"]),
+            "learning_rate": float(logs["learning_rate"]),
+            "grad_norm": float(logs["grad_norm"]) if "grad_norm" in logs else None,
+            "samples": min(step * places, self._samples.filled),
+            "tokens": done,
+            "seconds": round(now - self._last, 4),
+            "tokens_per_s": round(rate, 1),
+            "eta_s": round((self._tokens_before[-1] - done) / rate, 1),
+        }
+        self._last = now
+        with self._work.metrics.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(row) + "\n")
+        if now - self._reported >= _REPORT_EVERY_S or step == state.max_steps:
+            self._reported = now
+            text = f"step {step}/{state.max_steps}  loss {row['loss']:.4f}  {rate:.0f} tokens/s  {row['eta_s']:.0f} s left"
+            self._report(text, {"event": "step", **row})
+
+    def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self._report(f"checkpoint after step {state.global_step}", {"event": "checkpoint", "step": state.global_step})
+
+
+@contextlib.contextmanager
+def reporting(rank: int) -> Iterator[Report]:
+    """How progress is told: to Dagster's event log where Dagster started this process, to the process log anyway."""
+    if rank or "DAGSTER_PIPES_CONTEXT" not in os.environ:
+        yield lambda text, _: print(text, flush=True)
+        return
+    from dagster_pipes import open_dagster_pipes
+
+    with open_dagster_pipes() as pipes:
+
+        def report(text: str, payload: dict[str, Any]) -> None:
+            print(text, flush=True)
+            pipes.log.info(text)
+            pipes.report_custom_message(payload)
+
+        yield report
+
+
+# ---- one run ---------------------------------------------------------------------------------------------------------
+
+
+def train(work: Work) -> None:
+    """Train as `config.json` says, from the newest complete checkpoint on if there is one. Called by every process.
+
+    Raises:
+        TemplateError: the chat template allows no exact masks.
+        ValueError: no sample is left to train on.
+    """
+    settings = work.settings()
+    hyper = Hyperparameters.model_validate(settings["hyperparameters"])
+    launch = Launch.model_validate(settings["launch"])
+    rank = int(os.environ["RANK"])
+    if launch.cpu:
+        # DeepSpeed would compile a shared-memory collective that ZeRO never calls; without it there is no compiler run.
+        # (By name: the attribute `deepspeed.comm.torch` is the package torch, not this module.)
+        importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # type: ignore[attr-defined]
+        if launch.threads:
+            torch.set_num_threads(launch.threads)
+    else:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # The Trainer skips this on CPU, and ZeRO would then see a world of one process.
+    deepspeed.init_distributed("gloo" if launch.cpu else "nccl", timeout=_COLLECTIVE_TIMEOUT)
+    with reporting(rank) as report:
+        _train(work, settings, hyper, launch, rank, report)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _train(work: Work, settings: dict[str, Any], hyper: Hyperparameters, launch: Launch, rank: int, report: Report) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(settings["base_model"])
+    if rank == 0:
+        for checkpoint in work.checkpoints.glob("checkpoint-*"):
+            if not (checkpoint / COMPLETE).is_file():
+                shutil.rmtree(checkpoint)
+        encode_samples(work, tokenizer, settings["objective"], hyper.max_length)
+    dist.barrier()
+    samples = Samples(work.encoded, hyper)
+    checkpoint = work.newest_checkpoint()
+    reached = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    cut_log(work.consumed_log(rank), reached)
+    if rank == 0:
+        cut_log(work.metrics, reached)
+
+    arguments = _arguments(work, hyper, launch, settings["processes"])  # before the model: ZeRO 3 divides it while it loads
+    set_seed(hyper.seed)
+    dtype = getattr(torch, hyper.dtype)
+    model = AutoModelForCausalLM.from_pretrained(settings["base_model"], dtype=dtype, attn_implementation="sdpa")
+    use_cache, model.config.use_cache = model.config.use_cache, False
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    trainer = RecordingTrainer(
+        samples=samples,
+        log=work.consumed_log(rank),
+        model=model,
+        args=arguments,
+        data_collator=lambda rows: collate(rows, pad),
+        processing_class=tokenizer,
+        callbacks=[Progress(work, samples, report)],
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.sync_log()
+    model.config.use_cache = use_cache
+    partial = work.folder / "model.partial"
+    trainer.save_model(str(partial))
+    dist.barrier()
+    if rank == 0:
+        _finish(work, samples, settings, partial, reached)
+        report("training finished", {"event": "end", "step": samples.steps})
+
+
+def _arguments(work: Work, hyper: Hyperparameters, launch: Launch, processes: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(work.checkpoints),
+        per_device_train_batch_size=launch.micro_batch,
+        gradient_accumulation_steps=hyper.batch_size // (launch.micro_batch * processes),
+        num_train_epochs=1,  # the stream holds all epochs
+        train_sampling_strategy="sequential",
+        learning_rate=hyper.learning_rate,
+        lr_scheduler_type=hyper.scheduler,
+        warmup_steps=hyper.warmup_ratio,  # below 1 it is a share of all steps
+        weight_decay=hyper.weight_decay,
+        max_grad_norm=hyper.max_grad_norm,
+        optim="adamw_torch" if launch.cpu else "adamw_torch_fused",
+        bf16=hyper.dtype == "bfloat16",
+        use_cpu=launch.cpu,
+        deepspeed=deepspeed_config(launch, hyper),
+        gradient_checkpointing=launch.gradient_checkpointing,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=launch.save_steps,
+        save_total_limit=2,
+        seed=hyper.seed,
+        data_seed=hyper.seed,
+        remove_unused_columns=False,
+        dataloader_pin_memory=not launch.cpu,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _finish(work: Work, samples: Samples, settings: dict[str, Any], partial: Path, reached: int) -> None:
+    """Write `consumed.parquet`, move the model into place and write `outcome.json`, last."""
+    _merge_consumed(work, samples, settings["processes"])
+    for pickle in partial.glob("*.bin"):
+        pickle.unlink()  # transformers' own arguments; a model folder holds safetensors and text alone
+    shutil.rmtree(work.model, ignore_errors=True)
+    partial.rename(work.model)
+    rows = [row for row in samples.places if row != EMPTY]
+    write_json(
+        work.outcome,
+        {
+            "key": settings["key"],
+            "steps": samples.steps,
+            "samples": samples.filled,
+            "distinct_samples": len(set(rows)),
+            "epochs": round(samples.filled / len(samples.ids), 4),
+            "tokens": sum(samples.tokens[row] for row in rows),
+            "trained_tokens": sum(samples.trained[row] for row in rows),
+            "dropped": dict(Counter(pq.read_table(work.dropped)["reason"].to_pylist())),
+            "processes": settings["processes"],
+            "resumed_after_step": reached,
+        },
+    )
+    shutil.rmtree(work.processes)
+
+
+def _merge_consumed(work: Work, samples: Samples, processes: int) -> None:
+    """One table of the processes' logs, in the order of the stream.
+
+    Raises:
+        RuntimeError: the logs do not hold every place of the stream exactly once.
+    """
+    logs = [str(work.consumed_log(rank)) for rank in range(processes)]
+    columns = "{step: 'INTEGER', rank: 'INTEGER', places: 'BIGINT[]', sample_ids: 'VARCHAR[]'}"
+    partial = work.consumed.with_suffix(".partial")
+    with duckdb.connect() as con:
+        con.execute(
+            f"create table consumed as select unnest(places) as position, step, rank, unnest(sample_ids) as sample_id "
+            f"from read_json(?, format = 'newline_delimited', columns = {columns})",
+            [logs],
+        )
+        found = con.execute("select count(*), count(distinct position), min(position), max(position) from consumed").fetchone()
+        planned = (samples.filled, samples.filled, 0, samples.filled - 1)
+        if found != planned:
+            raise RuntimeError(
+                f"the training log is not whole: rows, distinct places, first, last are {found}, planned {planned}"
+            )
+        con.execute(
+            f"copy (select position, step, (position // {len(samples.ids)})::integer as epoch, rank, sample_id "
+            f"from consumed order by position) to '{str(partial).replace(chr(39), chr(39) * 2)}' (format parquet)"
+        )
+    partial.replace(work.consumed)

@@ -1,0 +1,79 @@
+"""Profiles: both shipped ones validate, mistakes are named with their remedy, execution never reaches an identity."""
+
+from __future__ import annotations
+
+import pytest
+
+from humanllm_assets.build import build_graph
+from resources.home import Home
+from resources.profile import PROFILES, ProfileError, load_profile, parse_profile, resolve_path
+
+LOCAL = (PROFILES / "local.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["local", "paper"])
+def test_shipped_profiles_validate(name):
+    assert load_profile(name).name == name
+
+
+def test_the_paper_profile_has_the_papers_thresholds():
+    t = load_profile("paper").thresholds
+    assert (t.rules.reddit.min_score, t.rules.reddit.min_comments, t.rules.reddit.min_chars) == (2, 2, 300)
+    assert (t.rules.amazon.min_item_purchases, t.rules.amazon.min_user_purchases, t.rules.amazon.min_chars) == (3, 8, 100)
+    assert (t.qc.overall_above, t.qc.metric_above) == (8, 7)
+    assert t.labels.keep_quality == ["high"] and t.labels.keep_harmful == ["no"]
+
+
+def test_an_unknown_key_names_the_nearest_one():
+    with pytest.raises(ProfileError, match=r"unknown key `temprature`; did you mean `temperature`"):
+        parse_profile(LOCAL.replace("temperature:", "temprature:", 1), "mine.yaml")
+
+
+def test_an_unknown_model_is_named_with_its_place():
+    with pytest.raises(ProfileError, match=r"roles\.judge names the model `smollm3`, which is not defined; did you mean `smollm2`"):
+        parse_profile(LOCAL.replace("judge: {model: smollm2", "judge: {model: smollm3"), "mine.yaml")
+
+
+def test_a_missing_profile_lists_the_known_ones():
+    with pytest.raises(ProfileError, match="profile `laptop` does not exist .*local, paper"):
+        load_profile("laptop")
+
+
+def test_an_unset_variable_is_named_where_it_is_needed(monkeypatch):
+    monkeypatch.delenv("HUMANLLM_DATA", raising=False)
+    folder = load_profile("paper").sources["reddit"].folder
+    with pytest.raises(ProfileError, match="needs the environment variable HUMANLLM_DATA"):
+        resolve_path(folder)
+
+
+def test_execution_never_enters_identity(tmp_path):
+    """Endpoints, concurrency, executors, launchers, memory and paths may differ between two machines with equal results."""
+    profile = load_profile("local")
+    moved = profile.model_copy(
+        update={
+            "engine": profile.engine.model_copy(update={"concurrency": 3, "port": 5555, "server_args": ["--x"]}),
+            "execution": profile.execution.model_copy(update={"executor": "multiprocess", "duckdb_memory": "1GB"}),
+            "launch": {},
+            "models": {k: m.model_copy(update={"endpoints": ("http://127.0.0.1:9/v1",)}) for k, m in profile.models.items()},
+        }
+    )
+    here, there = build_graph(profile, Home(tmp_path / "a")), build_graph(moved, Home(tmp_path / "b"))
+    for asset, partition in here.all_partitions():
+        assert here[asset].own_identity(partition) == there[asset].own_identity(partition)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "asset"),
+    [
+        ("overall_above:", "overall_above: 1 #", "qc_scores"),
+        ("learning_rate:", "learning_rate: 1.0e-3 #", "sft_checkpoint"),
+        ("revision: llm", "revision: other-llm", "user_profiles"),
+        ("max_users_per_slice:", "max_users_per_slice: 2 #", "filtered_reddit"),
+    ],
+)
+def test_what_decides_the_output_enters_identity(old, new, asset, tmp_path):
+    assert old in LOCAL
+    before = build_graph(load_profile("local"), Home(tmp_path))
+    after = build_graph(parse_profile(LOCAL.replace(old, new, 1), "mine.yaml"), Home(tmp_path))
+    partition = before[asset].partitions[0]
+    assert before[asset].own_identity(partition) != after[asset].own_identity(partition)
