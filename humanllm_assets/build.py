@@ -16,8 +16,8 @@ from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node
 from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
-from humanllm_assets.runs import step_logger
 from humanllm_assets.quality.checks import check_results, check_specs
+from humanllm_assets.runs import step_logger
 from resources.engine_resource import duckdb_resource, engine_resource
 from resources.home import Home, home_of
 from resources.profile import Profile
@@ -132,7 +132,10 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.snapshot.data_version),
             metadata=_metadata(outcome.snapshot, outcome),
-            tags={"humanllm/identity": outcome.snapshot.manifest.identity_hash[:16], "humanllm/reused": str(outcome.reused).lower()},
+            tags={
+                "humanllm/identity": outcome.snapshot.manifest.identity_hash[:16],
+                "humanllm/reused": str(outcome.reused).lower(),
+            },
         )
 
     return _asset
@@ -167,7 +170,9 @@ def _metadata(snapshot: Snapshot, outcome: Outcome | None) -> dict[str, Any]:
     if m.usage:
         metadata["llm"] = dg.MetadataValue.json(m.usage)
     if m.measures:
-        metadata["measures"] = _two_columns("measure", "value", {k: v for k, v in m.measures.items() if v is not None}, as_text=True)
+        metadata["measures"] = _two_columns(
+            "measure", "value", {k: v for k, v in m.measures.items() if v is not None}, as_text=True
+        )
     if m.upstream:
         rows = [{"asset": u.asset, "partition": u.partition, "data_version": u.data_version} for u in m.upstream]
         metadata["upstream"] = dg.MetadataValue.table(

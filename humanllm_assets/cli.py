@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from resources.profile import Profile
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="Profile name or YAML file; default: HUMANLLM_PROFILE or local")]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="Profile name or YAML file; default: HUMANLLM_PROFILE or local")
+]
 
 
 def _fail(message: str) -> typer.Exit:
@@ -52,7 +54,9 @@ def _targets(graph: Graph, names: list[str]) -> list[tuple[str, str]]:
         asset, partition = found[1], found[2]
         if asset not in graph.nodes:
             near = difflib.get_close_matches(asset, graph.nodes, 1)
-            raise _fail(f"there is no asset `{asset}`" + (f"; did you mean `{near[0]}`?" if near else "; list them with: humanllm status"))
+            raise _fail(
+                f"there is no asset `{asset}`" + (f"; did you mean `{near[0]}`?" if near else "; list them with: humanllm status")
+            )
         known = graph[asset].partitions
         if partition is not None and partition not in known:
             raise _fail(f"{asset} has no partition `{partition}`; it has: {', '.join(known)}")

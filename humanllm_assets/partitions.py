@@ -15,6 +15,7 @@ from humanllm_assets.lineage.nodes import Dep, every, same
 from humanllm_assets.tasks.plans import TASK_SOURCES
 from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, SOURCES, Profile, Recipe
 
+
 def profile_source(source: str) -> str:
     """The source whose user profiles belong to the users of `source`: commenters are Reddit users."""
     return "reddit" if source == "reddit_comments" else source
@@ -82,7 +83,10 @@ class Partitions:
 
     def pairs_on_slices(self, asset: str, source: str, tasks: tuple[str, ...]) -> Dep:
         """Dep of task-source pairs on the slices of `<asset>`, which belongs to `source`."""
-        return Dep(asset, {p: self.slices(source) for p in self.pairs if self.pair_parts(p)[0] in tasks and self.pair_parts(p)[1] == source})
+        return Dep(
+            asset,
+            {p: self.slices(source) for p in self.pairs if self.pair_parts(p)[0] in tasks and self.pair_parts(p)[1] == source},
+        )
 
     def pairs_of_recipe(self, recipe: Recipe) -> tuple[str, ...]:
         if recipe.objective != "sft":

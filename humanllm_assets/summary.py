@@ -78,7 +78,10 @@ def funnel_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
                 sum(s.manifest.counts.entered for s in filtered) - capped,
                 sum(s.manifest.counts.kept for s in filtered),
                 users[0] if users else "-",
-                *[(s[0].manifest.tables["items"].rows if (s := _each(store, a, [source])) else "-") for a in ("scenarios", "social_qa")],
+                *[
+                    (s[0].manifest.tables["items"].rows if (s := _each(store, a, [source])) else "-")
+                    for a in ("scenarios", "social_qa")
+                ],
                 split,
             ]
         )
@@ -111,8 +114,7 @@ def training_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]
         merged = store.published("merged_model", snapshot.manifest.partition)
         check = merged.manifest.measures if merged else {}
         rows.append(
-            [snapshot.manifest.partition, *[m.get(k, "-") for k in ("consumed_samples", "steps", "tokens", "first_loss", "final_loss")]]
-            + [check.get("tensors", "-"), f"{check['max_abs_error']:.1e}" if "max_abs_error" in check else "-"]
+            [snapshot.manifest.partition, *[m.get(k, "-") for k in ("consumed_samples", "steps", "tokens", "first_loss", "final_loss")], check.get("tensors", "-"), f"{check['max_abs_error']:.1e}" if "max_abs_error" in check else "-"]
         )
     return rows
 

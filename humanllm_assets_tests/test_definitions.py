@@ -44,7 +44,9 @@ def describe(definitions: dg.Definitions) -> dict:
             "first_partitions": [str(p) for p in list(partitions)[:3]],
             "parents": sorted(p.to_user_string() for p in node.parent_keys),
             "checks": sorted(c.name for c in node.check_keys),
-            "columns": [c.name for c in node.metadata["dagster/column_schema"].columns] if "dagster/column_schema" in node.metadata else [],
+            "columns": [c.name for c in node.metadata["dagster/column_schema"].columns]
+            if "dagster/column_schema" in node.metadata
+            else [],
         }
     return found
 

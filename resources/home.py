@@ -1,13 +1,13 @@
 """Where everything that is computed lives: one folder per profile.
 
-    <data home>/<profile>/
-        snapshots/  published/     what was computed (humanllm_assets/lineage/snapshots.py)
-        journal/                   answers of the models
-        models/  servers/          prepared model folders; state of local servers
-        training/                  work folders of training runs
-        data_docs/  reports/       pages for people
-        dagster/                   Dagster's instance: runs, events, schedules
-        warehouse.duckdb           a view per asset, for people who want SQL
+<data home>/<profile>/
+    snapshots/  published/     what was computed (humanllm_assets/lineage/snapshots.py)
+    journal/                   answers of the models
+    models/  servers/          prepared model folders; state of local servers
+    training/                  work folders of training runs
+    data_docs/  reports/       pages for people
+    dagster/                   Dagster's instance: runs, events, schedules
+    warehouse.duckdb           a view per asset, for people who want SQL
 """
 
 from __future__ import annotations

@@ -43,9 +43,7 @@ TaskName = Literal[
     "personalized_commenting",
     "item_selection",
 ]
-RoleName = Literal[
-    "rewriter", "labeller", "synthesizer", "judge", "contestant", "application_judge"
-]
+RoleName = Literal["rewriter", "labeller", "synthesizer", "judge", "contestant", "application_judge"]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names that become partition keys and folder names
 
 
@@ -137,7 +135,9 @@ class Users(Strict):
     """A user needs this many filtered records over all slices of the source to be synthesized (criterion 1 of section 2)."""
 
     min_records: int = 2
-    persona_share: float = Field(0.7, gt=0, le=1)  # the first share of a user's records, by time, feeds P1-P4; later ones are targets
+    persona_share: float = Field(
+        default=0.7, gt=0, le=1
+    )  # the first share of a user's records, by time, feeds P1-P4; later ones are targets
     qa_targets_only: bool = False  # B1 only for targets, the ones that T3 can ask about; the paper asks about every record
 
 
@@ -488,6 +488,8 @@ def resolve_path(value: str) -> Path:
         ProfileError: the value still holds an unset `${VARIABLE}`.
     """
     if m := _VARIABLE.search(value):
-        raise ProfileError(f"the profile's path `{value}` needs the environment variable {m[1]}; set it, for example: export {m[1]}=/path")
+        raise ProfileError(
+            f"the profile's path `{value}` needs the environment variable {m[1]}; set it, for example: export {m[1]}=/path"
+        )
     path = Path(value).expanduser()
     return path if path.is_absolute() else PROJECT_ROOT / path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.evaluation.applications import (
+    application,
     application_answers,
     application_items,
     application_requests,
@@ -22,16 +23,8 @@ from humanllm_assets.evaluation.items import (
     write_distractors,
 )
 from humanllm_assets.evaluation.report_inputs import benchmark_inputs, funnel_inputs
-from humanllm_assets.evaluation.reports import benchmark_numbers, benchmark_report, funnel_numbers, funnel_report
-from humanllm_assets.evaluation.scoring import (
-    application_summary,
-    choice_requests,
-    choice_role,
-    score_replies,
-    summarise,
-    tombench_summary,
-    tombench_votes,
-)
+from humanllm_assets.evaluation.reports import benchmark_report, funnel_report
+from humanllm_assets.evaluation.scoring import choice_requests, choice_role, score_replies, summary_rows
 from humanllm_assets.filtering.asking import read_rows
 from humanllm_assets.lineage.nodes import Dep, Node, every
 from humanllm_assets.lineage.step import StepError
@@ -59,12 +52,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
     pairs = {b: parts.pairs_of_benchmark(b) for b in benchmarks}
     for name, benchmark in profile.benchmarks.items():
         if benchmark.kind == "application":
-            task = {
-                "profile_generation": "profile_generation",
-                "human_explainer": "social_qa",
-                "personalized_writing": "writing_imitation",
-            }
-            wanted = task.get(benchmark.subset or "")
+            wanted = application(str(benchmark.subset)).task
             pairs[name] = tuple(p for p in parts.pairs if parts.pair_parts(p)[0] == wanted)
     listed = [
         Node(
@@ -315,13 +303,7 @@ def _benchmark_scores(step: Step) -> None:
     answers = list(score_replies(items, replies, contestant, own, first))
     columns = [c.name for c in ANSWERS]
     step.write("answers", [{c: a.get(c) for c in columns} for a in answers])
-    summary = summarise(items, answers)
-    if benchmark.kind == "tombench":
-        for way, groups in tombench_summary(tombench_votes(items, answers)).items():
-            for group, found in groups.items():
-                row = {"benchmark": name, "contestant": contestant, "distractor_set": "fixed", "control": "none"}
-                summary.append({**row, "metric": f"{way}:{group}", **found._asdict()})
-    step.write("summary", summary)
+    step.write("summary", summary_rows(benchmark.kind, items, answers))
     step.count(entered=len(items), kept=len(answers), dropped={})
     step.measures |= {
         "items": len(items),
@@ -330,19 +312,22 @@ def _benchmark_scores(step: Step) -> None:
 
 
 def _ask_application(step: Step, items: list[dict[str, Any]], role: Any, contestant: str) -> None:
-    application = str(step.profile.benchmarks[items[0]["benchmark"]].subset) if items else ""
+    name = str(step.profile.benchmarks[step.partition.split("|")[0]].subset)
     replies = step.engine.ask(role, application_requests(items), label=step.partition, log=step.log, total=len(items))
     texts = {reply.key: reply_text(reply) for reply in replies}
     verdicts = {}
     judge = step.profile.roles["application_judge"]
-    asked = judge_requests(application, items, texts)
+    asked = judge_requests(name, items, texts)
     for reply in step.engine.ask(judge, asked, label=f"judge {step.partition}", log=step.log, total=len(items)):
         verdicts[reply.key] = reply.value
         if reply.value is None:
-            step.write("failures", [{"item_id": reply.key, "prompt": application, "reason": reply.reason, "raw": reply.raw}])
-    answers = list(application_answers(application, contestant, items, texts, verdicts))
+            step.write(
+                "failures",
+                [{"item_id": reply.key, "prompt": f"judge_application_{name}", "reason": reply.reason, "raw": reply.raw}],
+            )
+    answers = list(application_answers(name, contestant, items, texts, verdicts))
     step.write("application_answers", answers)
-    step.write("summary", application_summary(answers))
+    step.write("summary", summary_rows("application", items, answers))
     per_item = len({a["metric"] for a in answers}) or 1
     step.count(entered=len(items) * per_item, kept=len(answers), dropped={})
     step.measures |= {
@@ -363,11 +348,8 @@ def _publish_report(step: Step, page: str, html: str, rows: list[dict[str, Any]]
 
 
 def _funnel_report(step: Step) -> None:
-    stages, drops, scores, made_by = funnel_inputs(step)
-    _publish_report(step, "funnel_report.html", funnel_report(stages, drops, scores, made_by), funnel_numbers(stages))
+    _publish_report(step, "funnel_report.html", *funnel_report(funnel_inputs(step)))
 
 
 def _benchmark_report(step: Step) -> None:
-    summaries, differences, benchmarks, made_by = benchmark_inputs(step)
-    html = benchmark_report(summaries, differences, benchmarks, made_by)
-    _publish_report(step, "benchmark_report.html", html, benchmark_numbers(summaries, benchmarks))
+    _publish_report(step, "benchmark_report.html", *benchmark_report(benchmark_inputs(step)))

@@ -187,9 +187,9 @@ def choice_items(
     known = set(known)
     base = everyone[:max_items]
     donors, built = _donors(everyone), Built()
-    pools: dict[tuple[str, str], list[Row]] = {}
+    pools: dict[tuple[str, str], list[tuple[int, Row]]] = {}  # with the length in words
     for s in everyone:
-        pools.setdefault((s["source"], s["subtask"]), []).append(s)
+        pools.setdefault((s["source"], s["subtask"]), []).append((len(plain_text(s["answer"]).split()), s))
     wanted = min(MIN_DISTRACTORS, max((len(v) for v in written.values()), default=0))
     places: Counter[str] = Counter()
     for s in base:
@@ -198,7 +198,10 @@ def choice_items(
             continue
         gold = plain_text(s["answer"])
         sets: dict[str, list[tuple[str, str, list[str]]]] = {
-            "human": [(f"human:{h['sample_id']}", h["answer"], h["record_ids"]) for h in _humans(s, gold, pools)]
+            "human": [
+                (f"human:{h['sample_id']}", h["answer"], h["record_ids"])
+                for h in _humans(s, gold, pools[s["source"], s["subtask"]])
+            ]
         }
         if wanted:
             sets["llm"] = [(origin, text, []) for origin, text in sorted(written.get(s["sample_id"], {}).items())]
@@ -266,20 +269,17 @@ def _fit(gold: str, raw: Iterable[tuple[str, str, list[str]]]) -> tuple[list[Row
     return options, records
 
 
-def _humans(sample: Row, gold: str, pools: Mapping[tuple[str, str], list[Row]]) -> list[Row]:
-    """Other users' answers of the same kind: within 10% of the length at random, then the nearest; one per user."""
+def _humans(sample: Row, gold: str, pool: Sequence[tuple[int, Row]]) -> list[Row]:
+    """Other users' answers of the same kind, one per user: within 10% of the length at random, then the nearest in length."""
     words = len(gold.split())
-    others = stable_shuffle(
-        (s for s in pools[sample["source"], sample["subtask"]] if s["user_id"] != sample["user_id"]),
-        "human",
-        sample["sample_id"],
-        key=lambda s: s["sample_id"],
-    )
-    distance = {s["sample_id"]: abs(len(plain_text(s["answer"]).split()) - words) / words for s in others}
+    others = [(abs(n - words) / words, s) for n, s in pool if s["user_id"] != sample["user_id"]]
+    alike = stable_shuffle((s for d, s in others if d <= 0.1), "human", sample["sample_id"], key=lambda s: s["sample_id"])
+    farther = sorted(((d, s) for d, s in others if d > 0.1), key=lambda x: (x[0], x[1]["sample_id"]))
     chosen: dict[str, Row] = {}
-    for s in sorted(others, key=lambda s: max(0.1, distance[s["sample_id"]])):  # stable sort: random within 10%
-        if len(chosen) < HUMAN_DISTRACTORS:
-            chosen.setdefault(s["user_id"], s)
+    for s in (*alike, *(s for _, s in farther)):
+        chosen.setdefault(s["user_id"], s)
+        if len(chosen) == HUMAN_DISTRACTORS:
+            break
     return list(chosen.values())
 
 

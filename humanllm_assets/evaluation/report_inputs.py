@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from humanllm_assets.evaluation.reports import Context, Difference, Drop, ScoreCount, Stage
+from humanllm_assets.evaluation.reports import BenchmarkInputs, Context, Difference, Drop, FunnelInputs, ScoreCount, Stage
 from humanllm_assets.evaluation.scoring import compare
 from humanllm_assets.filtering.asking import read_rows
 
@@ -33,7 +34,7 @@ def context(step: Step, roles: tuple[str, ...]) -> Context:
     )
 
 
-def funnel_inputs(step: Step) -> tuple[list[Stage], list[Drop], list[ScoreCount], Context]:
+def funnel_inputs(step: Step) -> FunnelInputs:
     """Cells of Table A1, dropped rows by reason, and the judge's scores."""
     stages: list[Stage] = []
     drops: Counter[tuple[str, str, str]] = Counter()
@@ -46,7 +47,9 @@ def funnel_inputs(step: Step) -> tuple[list[Stage], list[Drop], list[ScoreCount]
             continue
         profiles = step.inputs["user_profiles"][source].path("items")
         verdicts = step.inputs["qc_scores"][source].path("scores")
-        stages.append(Stage(source, "After DS Users", _one(step, f"select count(distinct user_id) from read_parquet('{profiles}')")))
+        stages.append(
+            Stage(source, "After DS Users", _one(step, f"select count(distinct user_id) from read_parquet('{profiles}')"))
+        )
         kept_users = f"""select count(*) from (select user_id from read_parquet('{verdicts}') where item_kind in ('persona', 'profile')
                          group by 1 having count(*) filter (kept) = 2)"""
         stages.append(Stage(source, "After QC Users", _one(step, kept_users)))
@@ -56,7 +59,12 @@ def funnel_inputs(step: Step) -> tuple[list[Stage], list[Drop], list[ScoreCount]
             stages.append(Stage(source, f"After DS {title}", written))
             kept_items = f"select count(*) filter (kept) from read_parquet('{verdicts}') where item_kind = '{kind}'"
             stages.append(Stage(source, f"After QC {title}", _one(step, kept_items) if snapshot else None))
-        for asset, stage in (("user_profiles", "synthesis"), ("scenarios", "synthesis"), ("social_qa", "synthesis"), ("qc_scores", "judge")):
+        for asset, stage in (
+            ("user_profiles", "synthesis"),
+            ("scenarios", "synthesis"),
+            ("social_qa", "synthesis"),
+            ("qc_scores", "judge"),
+        ):
             if source in step.inputs.get(asset, {}):
                 for reason, n in step.inputs[asset][source].manifest.counts.dropped.items():
                     drops[stage, source, f"{asset} {reason}"] += n
@@ -72,7 +80,7 @@ def funnel_inputs(step: Step) -> tuple[list[Stage], list[Drop], list[ScoreCount]
     merged: Counter[tuple[str, str, int]] = Counter()
     for s in scores:
         merged[s.item_kind, s.metric, s.score] += s.items
-    return (
+    return FunnelInputs(
         stages,
         [Drop(*key, n) for key, n in sorted(drops.items())],
         [ScoreCount(*key, n) for key, n in sorted(merged.items())],
@@ -94,7 +102,7 @@ def _one(step: Step, sql: str) -> int:
     return step.con.execute(sql).fetchall()[0][0]
 
 
-def benchmark_inputs(step: Step) -> tuple[list[dict[str, Any]], list[Difference], dict[str, Any], Context]:
+def benchmark_inputs(step: Step) -> BenchmarkInputs:
     """All summaries, merged minus base model per benchmark, the benchmarks of the profile, and what made them."""
     step.view("summary", "benchmark_scores", "summary")
     step.view("answers", "benchmark_scores", "answers")
@@ -105,17 +113,20 @@ def benchmark_inputs(step: Step) -> tuple[list[dict[str, Any]], list[Difference]
             continue
         base_model = profile.recipes[contestant.recipe].base_model
         base = next((c for c, config in profile.contestants.items() if config.model == base_model), None)
-        for benchmark in profile.benchmarks if base else ():
+        if base is None:
+            continue
+        for benchmark in profile.benchmarks:
             of = {c: list(read_rows(step.con, _answers_of(benchmark, c))) for c in (base, name)}
             for distractors, found in compare(of[base], of[name]).items():
-                differences.append(Difference(str(base), name, benchmark, distractors, found))
+                differences.append(Difference(base, name, benchmark, distractors, found))
     made_by = context(step, ("contestant", "application_judge"))
     contestants = {}
     for name, snapshot in step.inputs["contestants"].items():
         row = step.con.execute(f"select model_name, revision from read_parquet('{snapshot.path('contestants')}')").fetchall()[0]
         contestants[f"contestant {name}"] = f"{row[0]} ({row[1]})"
     summaries = list(read_rows(step.con, "select * from summary order by all"))
-    return summaries, differences, dict(profile.benchmarks), Context(**{**made_by.__dict__, "models": {**made_by.models, **contestants}})
+    made_by = replace(made_by, models={**made_by.models, **contestants})
+    return BenchmarkInputs(summaries, differences, dict(profile.benchmarks), made_by)
 
 
 def _answers_of(benchmark: str, contestant: str) -> str:

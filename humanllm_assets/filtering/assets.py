@@ -95,7 +95,9 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 def _read(step: Step, source: str, slice_name: str) -> ReadReport:
     """Read a slice's files after making sure that they are still those which raw_* recorded."""
     raw = step.inputs[f"raw_{source}"][slice_name]
-    recorded = step.con.execute("select file, kind, sha256 from read_parquet(?) order by all", [str(raw.path("files"))]).fetchall()
+    recorded = step.con.execute(
+        "select file, kind, sha256 from read_parquet(?) order by all", [str(raw.path("files"))]
+    ).fetchall()
     now = sorted((f["file"], f["kind"], f["sha256"]) for f in fingerprints(step.profile, step.runtime.home, source, slice_name))
     if recorded != now:
         name = display(f"raw_{source}", slice_name)

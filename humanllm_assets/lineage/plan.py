@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from humanllm_assets.lineage.canonical import digest, differences
+from humanllm_assets.lineage.canonical import differences, digest
 from humanllm_assets.lineage.nodes import Graph, display
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, missing_files
 

@@ -325,15 +325,23 @@ class SnapshotStore:
             content = path.read_bytes()
             manifest = Manifest.model_validate_json(content)
         except FileNotFoundError as e:
-            raise SnapshotError(f"the snapshot {folder.relative_to(self.root)} lacks {name}; materialize that partition again") from e
+            raise SnapshotError(
+                f"the snapshot {folder.relative_to(self.root)} lacks {name}; materialize that partition again"
+            ) from e
         except ValueError as e:
-            raise SnapshotError(f"{path.relative_to(self.root)} is damaged ({str(e).splitlines()[0]}); materialize it again") from e
+            raise SnapshotError(
+                f"{path.relative_to(self.root)} is damaged ({str(e).splitlines()[0]}); materialize it again"
+            ) from e
         return Snapshot(folder, name, manifest, hashlib.sha256(content).hexdigest())
 
     def publish(self, snapshot: Snapshot) -> None:
         """Move the partition's pointer to the snapshot."""
         m = snapshot.manifest
-        pointer = {"data_version": m.data_version, "manifest": snapshot.manifest_file, "manifest_sha256": snapshot.manifest_sha256}
+        pointer = {
+            "data_version": m.data_version,
+            "manifest": snapshot.manifest_file,
+            "manifest_sha256": snapshot.manifest_sha256,
+        }
         write_atomically(self._pointer(m.asset, m.partition), json.dumps(pointer, indent=1).encode())
 
     def published(self, asset: str, partition: str) -> Snapshot | None:

@@ -9,7 +9,7 @@ from humanllm_assets.lineage.nodes import Node
 from humanllm_assets.llm_identity import llm_identity
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.contracts import Contract
-from humanllm_assets.quality.judge import PROMPTS, judge_items
+from humanllm_assets.quality.judge import PROMPTS, ItemKind, judge_items
 from humanllm_assets.tables import FAILURES, SCORES
 from resources.prompts import Prompt
 
@@ -54,7 +54,7 @@ def _qc_scores(step: Step) -> None:
     for view, asset in (("profile_items", "user_profiles"), ("scenario_items", "scenarios"), ("qa_items", "social_qa")):
         if asset in step.inputs:
             step.view(view, asset, "items")
-    prompts = {kind: Prompt.load(name) for kind, name in PROMPTS.items()}
+    prompts: dict[ItemKind, Prompt] = {kind: Prompt.load(name) for kind, name in PROMPTS.items()}
     counts = judge_items(
         step.con, step.engine, step.profile.roles["judge"], prompts, step.profile.thresholds.qc, step.write, step.log
     )

@@ -276,9 +276,9 @@ def read_records(
     """Read one slice into the tables `raw_records` (columns `RAW_COLUMNS`) and `quarantine` (file, line, reason, raw) of `con`.
 
     Texts come out with HTML entities unescaped, line ends as `\\n`, zero-width and NUL characters left out, and trimmed;
-    `n_chars` counts characters. A reddit text is the title, a blank line and the body; a removed body (`[removed]`, `[deleted]`) is left
-    out and flagged in `removed`. Times are UTC. Context (the post a comment answers, the item a review is about) is joined by
-    id; a record whose context is not in `context_files` keeps NULLs.
+    `n_chars` counts characters. A reddit text is the title, a blank line and the body; a removed body (`[removed]`,
+    `[deleted]`) is left out and flagged in `removed`. Times are UTC. Context (the post a comment answers, the item a review is
+    about) is joined by id; a record whose context is not in `context_files` keeps NULLs.
 
     Args:
         source: reddit, reddit_comments, twitter, blogger or amazon.

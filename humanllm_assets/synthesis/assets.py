@@ -11,7 +11,7 @@ from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.contracts import Contract
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import write_social_qa
-from humanllm_assets.synthesis.users import PROMPTS, user_sets, write_profiles
+from humanllm_assets.synthesis.users import PROMPTS, Kind, user_sets, write_profiles
 from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA
 from resources.prompts import Prompt
 
@@ -93,7 +93,7 @@ def _users(step: Step) -> None:
 
 def _user_profiles(step: Step) -> None:
     _users(step)
-    prompts = {kind: Prompt.load(name) for kind, name in PROMPTS.items()}
+    prompts: dict[Kind, Prompt] = {kind: Prompt.load(name) for kind, name in PROMPTS.items()}
     counts = write_profiles(step.con, step.engine, step.profile.roles["synthesizer"], prompts, step.write, step.log)
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     llm_measures(step, counts)

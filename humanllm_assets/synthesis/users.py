@@ -40,20 +40,20 @@ class Persona(BaseModel):
     """P1, fewer than 100 words."""
 
     model_config = ConfigDict(extra="forbid")
-    text: str = Field(min_length=80, max_length=700)
+    text: str = Field(min_length=60, max_length=700)
 
 
 class Profile(BaseModel):
     """P2, 100 to 400 words."""
 
     model_config = ConfigDict(extra="forbid")
-    text: str = Field(min_length=500, max_length=2600)
+    text: str = Field(min_length=300, max_length=2600)
 
 
 class Story(BaseModel):
     model_config = ConfigDict(extra="forbid")
     summary: str = Field(min_length=20, max_length=300)
-    story: str = Field(min_length=120, max_length=1800)
+    story: str = Field(min_length=80, max_length=1800)
 
 
 class Stories(BaseModel):
@@ -67,7 +67,7 @@ class WritingStyle(BaseModel):
     """P4."""
 
     model_config = ConfigDict(extra="forbid")
-    text: str = Field(min_length=80, max_length=1200)
+    text: str = Field(min_length=60, max_length=1200)
 
 
 def user_sets(con: duckdb.DuckDBPyConnection, users: Users) -> None:

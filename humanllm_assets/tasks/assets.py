@@ -71,7 +71,9 @@ def _task_datasets(step: Step) -> None:
     for view, asset in _SYNTHESIZED.items():
         if view in read:
             step.view(f"all_{view}", asset, "items")
-            step.con.execute(f"create view {view} as select * from all_{view} semi join (from verdicts where kept) using (item_id)")
+            step.con.execute(
+                f"create view {view} as select * from all_{view} semi join (from verdicts where kept) using (item_id)"
+            )
     limits = step.profile.thresholds.tasks
     counts = plan_samples(step.con, step.partition, limits)
     step.writer.write("samples", build_samples(step.con, step.partition, limits))

@@ -26,7 +26,6 @@ from typing import Any
 import deepspeed
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
@@ -42,7 +41,9 @@ _REPORT_EVERY_S = 2.0  # live lines to Dagster; every step is in metrics.jsonl a
 _COLLECTIVE_TIMEOUT = timedelta(hours=12)  # the other processes wait while the first encodes
 _IGNORED = -100  # label of a token without loss
 _IDS = pa.list_(pa.int32())
-_ENCODED = pa.schema([("sample_id", pa.string()), ("input_ids", _IDS), ("trained", _IDS), ("n_trained", pa.int32())])
+_ENCODED = pa.schema(
+    [("sample_id", pa.string()), ("input_ids", _IDS), ("trained", _IDS), ("n_tokens", pa.int32()), ("n_trained", pa.int32())]
+)
 _DROPPED = pa.schema([("sample_id", pa.string()), ("reason", pa.string()), ("n_tokens", pa.int32())])
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -81,6 +82,7 @@ def _row(sample_id: str, sample: Encoded) -> dict[str, Any]:
         "sample_id": sample_id,
         "input_ids": sample.input_ids,
         "trained": [edge for span in sample.trained for edge in span],
+        "n_tokens": len(sample.input_ids),
         "n_trained": sum(end - start for start, end in sample.trained),
     }
 
@@ -93,7 +95,7 @@ class Samples(torch.utils.data.Dataset):
         self.ids: list[str] = table["sample_id"].to_pylist()
         if not self.ids:
             raise ValueError("no sample is left to train on after over-long ones were dropped; raise max_length or add samples")
-        self.tokens = array("q", pc.list_value_length(table["input_ids"]).to_pylist())
+        self.tokens = array("q", table["n_tokens"].to_pylist())
         self.trained = array("q", table["n_trained"].to_pylist())
         self._input_ids, self._ranges = table["input_ids"], table["trained"]
         self.places = stream(self.ids, hyper.seed, hyper.epochs, hyper.batch_size, hyper.max_steps)

@@ -166,10 +166,35 @@ def test_reddit_comments(name: str, tmp_path: Path) -> None:
     assert found == without_duplicates(rows, BY_ID_AND_TEXT)
 
 
-ORGANISATIONS = (
-    "official news media press magazine radio store shop outlet deals coupon coupons jobs careers support helpdesk foundation "
-    "institute university ministry embassy agency company airline airlines brand brands"
-).split()
+ORGANISATIONS = [
+    "official",
+    "news",
+    "media",
+    "press",
+    "magazine",
+    "radio",
+    "store",
+    "shop",
+    "outlet",
+    "deals",
+    "coupon",
+    "coupons",
+    "jobs",
+    "careers",
+    "support",
+    "helpdesk",
+    "foundation",
+    "institute",
+    "university",
+    "ministry",
+    "embassy",
+    "agency",
+    "company",
+    "airline",
+    "airlines",
+    "brand",
+    "brands",
+]
 ADVERTS = [
     *(f"{kind} {code}" for kind in ("promo", "discount", "coupon", "voucher") for code in ("code", "codes")),
     *(
@@ -233,11 +258,30 @@ def tweet_problem(user: str, text: str) -> str:
     return "too_short" if len(text) < 300 else ""
 
 
-OUR = "customer customers client clients product products services newsletter stores brand showroom".split() + ["online store"]
+OUR = [
+    *[
+        "customer",
+        "customers",
+        "client",
+        "clients",
+        "product",
+        "products",
+        "services",
+        "newsletter",
+        "stores",
+        "brand",
+        "showroom",
+    ],
+    "online store",
+]
 ANNOUNCED = [
     f"{we} {what}"
     for we in ("we are", "we're")
-    for what in ("hiring", "recruiting", *(f"{mood} to announce" for mood in "proud excited pleased thrilled delighted".split()))
+    for what in (
+        "hiring",
+        "recruiting",
+        *(f"{mood} to announce" for mood in ["proud", "excited", "pleased", "thrilled", "delighted"]),
+    )
 ]
 
 

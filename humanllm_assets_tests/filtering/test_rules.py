@@ -153,6 +153,7 @@ def test_twitter_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
         ("brand_account", {"user": "TarnwickHQ"}),
         ("brand_account", {"tweet": "We are hiring! " + rows.STORY}),
         ("advertisement", {"tweet": "Use code SUN for 20% off. " + rows.STORY}),
+        ("advertisement", {"tweet": "Everything 20% off. " + rows.STORY}),
         ("advertisement", {"tweet": "http://a.b http://c.d http://e.f " + rows.STORY}),
         ("advertisement", {"tweet": rows.STORY + " #a #b #c #d #e #f #g #h"}),
         ("too_short", {"tweet": "x" * 299}),

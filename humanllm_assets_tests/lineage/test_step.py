@@ -74,7 +74,9 @@ def test_a_failed_contract_leaves_the_published_snapshot(world):
 
 
 def test_a_missing_parent_is_one_sentence_with_the_command(world):
-    with pytest.raises(StepError, match=r"total needs scaled\[a\], scaled\[b\], not published yet; .*humanllm materialize 'total'"):
+    with pytest.raises(
+        StepError, match=r"total needs scaled\[a\], scaled\[b\], not published yet; .*humanllm materialize 'total'"
+    ):
         world.run("total")
 
 

@@ -20,7 +20,8 @@ class Verdict(BaseModel):
 
 def make_engine(home: Path, endpoints: list[str], *, concurrency: int = 8, **model: Any) -> Engine:
     profile = Profile.model_construct(
-        models={"m": Model(name="dummy", revision="1", endpoints=endpoints, **model)}, engine=EngineConfig(concurrency=concurrency)
+        models={"m": Model(name="dummy", revision="1", endpoints=endpoints, **model)},
+        engine=EngineConfig(concurrency=concurrency),
     )
     return Engine(profile, home)
 

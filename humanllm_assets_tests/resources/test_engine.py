@@ -64,7 +64,9 @@ def test_endpoints_and_concurrency_do_not_change_keys(tmp_path: Path) -> None:
     assert keys[0] == keys[1] and len(keys[0]) == 12
 
 
-@pytest.mark.parametrize("change", [{"temperature": 0.1}, {"seed": 1}, {"max_tokens": 65}, {"max_field_chars": 50}, {"top_p": 0.9}])
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.1}, {"seed": 1}, {"max_tokens": 65}, {"max_field_chars": 50}, {"top_p": 0.9}]
+)
 def test_sampling_changes_the_question(tmp_path: Path, change: dict[str, float]) -> None:
     with DummyServer() as server, make_engine(tmp_path, [server.base_url]) as engine:
         ask(engine, make_requests(3))
@@ -125,7 +127,10 @@ def test_two_endpoints_share_the_work(tmp_path: Path) -> None:
 
 def test_no_endpoint_left_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources.engine, "PATIENCE_S", 1.0)
-    with make_engine(tmp_path, ["http://127.0.0.1:9"]) as engine, pytest.raises(EngineError, match=r"127\.0\.0\.1:9.*start the servers"):
+    with (
+        make_engine(tmp_path, ["http://127.0.0.1:9"]) as engine,
+        pytest.raises(EngineError, match=r"127\.0\.0\.1:9.*start the servers"),
+    ):
         ask(engine, make_requests(5))
 
 

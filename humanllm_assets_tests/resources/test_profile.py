@@ -30,7 +30,9 @@ def test_an_unknown_key_names_the_nearest_one():
 
 
 def test_an_unknown_model_is_named_with_its_place():
-    with pytest.raises(ProfileError, match=r"roles\.judge names the model `smollm3`, which is not defined; did you mean `smollm2`"):
+    with pytest.raises(
+        ProfileError, match=r"roles\.judge names the model `smollm3`, which is not defined; did you mean `smollm2`"
+    ):
         parse_profile(LOCAL.replace("judge: {model: smollm2", "judge: {model: smollm3"), "mine.yaml")
 
 

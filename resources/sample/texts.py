@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - sentences are kept on one line
+
 """The sentences of the embedded sample: people's jobs, hobbies, ordinary events and voices, to be combined by `write_sample.py`.
 
 All of it was written for this project; no sentence comes from a real person or data set. Slots in braces are a persona's own:
@@ -805,25 +805,114 @@ ADVICE = {
     ],
 }
 
-TOWNS = (
-    "Harlow Bend,Ostermark,Little Fenwick,Pine Hollow,Maridale,Crosswater,Eastbrook,Tilden Moor,Greyford,Lower Sable,Kestrel Bay,Oakenshaw,"
-    "Brambleton,Saltmarsh,Winslow Ferry,Ashgrove,Dunmere,Corvale,Redstone Gap,Millbank,Farrow Hill,Lindenau,Seabright,Copperfield,Hazelmere,"
-    "Northwick,Stillwater,Elmstead,Barrowdale,Quarry Lane,Whitby Cross,Larkspur,Thornley,Fallow End,Bridgeport Mills,Heron Lake,Moorgate,"
-    "Summerhill,Old Harbour,Juniper Flats,Ravensworth,Clearbrook"
-).split(",")
-PARTNERS = (
-    "my wife Dana,my husband Tom,my girlfriend Iris,my boyfriend Emil,my wife Ruth,my husband Karim,my partner Lou,my wife Nadia,"
-    "my husband Pete,my partner Sam,my wife Joan,my husband Luis,my girlfriend Mina,my boyfriend Ben"
-).split(",")
-FAMILY = (
-    "my sister,my father,my mother,my brother,my grandmother,my daughter,my son,my aunt Vera,my uncle Joe,my cousin Lena,my twin brother,"
-    "my stepfather,my niece,my mother-in-law"
-).split(",")
-FRIENDS = "Marta,Jonas,Priya,Old Bill,Keiko,Hanna,Dario,Fatima,Greg,Lucy,Anders,Rosa,Theo,Wanda".split(",")
-PETS = (
-    "our dog Biscuit,my cat Miro,our terrier Pepper,the cat,my greyhound Ida,our old dog Bruno,my cat Olive,our spaniel Juno,my dog Felix,"
-    "our cat Smokey,the dog,my cat Pixel,our beagle Tuck,my poodle Frieda"
-).split(",")
+TOWNS = [
+    "Harlow Bend",
+    "Ostermark",
+    "Little Fenwick",
+    "Pine Hollow",
+    "Maridale",
+    "Crosswater",
+    "Eastbrook",
+    "Tilden Moor",
+    "Greyford",
+    "Lower Sable",
+    "Kestrel Bay",
+    "Oakenshaw",
+    "Brambleton",
+    "Saltmarsh",
+    "Winslow Ferry",
+    "Ashgrove",
+    "Dunmere",
+    "Corvale",
+    "Redstone Gap",
+    "Millbank",
+    "Farrow Hill",
+    "Lindenau",
+    "Seabright",
+    "Copperfield",
+    "Hazelmere",
+    "Northwick",
+    "Stillwater",
+    "Elmstead",
+    "Barrowdale",
+    "Quarry Lane",
+    "Whitby Cross",
+    "Larkspur",
+    "Thornley",
+    "Fallow End",
+    "Bridgeport Mills",
+    "Heron Lake",
+    "Moorgate",
+    "Summerhill",
+    "Old Harbour",
+    "Juniper Flats",
+    "Ravensworth",
+    "Clearbrook",
+]
+PARTNERS = [
+    "my wife Dana",
+    "my husband Tom",
+    "my girlfriend Iris",
+    "my boyfriend Emil",
+    "my wife Ruth",
+    "my husband Karim",
+    "my partner Lou",
+    "my wife Nadia",
+    "my husband Pete",
+    "my partner Sam",
+    "my wife Joan",
+    "my husband Luis",
+    "my girlfriend Mina",
+    "my boyfriend Ben",
+]
+FAMILY = [
+    "my sister",
+    "my father",
+    "my mother",
+    "my brother",
+    "my grandmother",
+    "my daughter",
+    "my son",
+    "my aunt Vera",
+    "my uncle Joe",
+    "my cousin Lena",
+    "my twin brother",
+    "my stepfather",
+    "my niece",
+    "my mother-in-law",
+]
+FRIENDS = [
+    "Marta",
+    "Jonas",
+    "Priya",
+    "Old Bill",
+    "Keiko",
+    "Hanna",
+    "Dario",
+    "Fatima",
+    "Greg",
+    "Lucy",
+    "Anders",
+    "Rosa",
+    "Theo",
+    "Wanda",
+]
+PETS = [
+    "our dog Biscuit",
+    "my cat Miro",
+    "our terrier Pepper",
+    "the cat",
+    "my greyhound Ida",
+    "our old dog Bruno",
+    "my cat Olive",
+    "our spaniel Juno",
+    "my dog Felix",
+    "our cat Smokey",
+    "the dog",
+    "my cat Pixel",
+    "our beagle Tuck",
+    "my poodle Frieda",
+]
 
 # noun | what one does with it | what one notices about it
 KITCHEN = """

@@ -145,12 +145,36 @@ def write(path: str, data: bytes) -> None:
 
 # ---- Reddit ----------------------------------------------------------------------------------------------------------
 
-REDDIT_NAMES = (
-    "quietlamp_47,marigold_fields,tinroofsinger,old_gravel_road,paperboat_nine,threecoatsofpaint,umbrella_thief,slow_kettle,"
-    "borrowed_ladder,fogbell,late_train_home,woolsocks88,pocket_of_seeds,second_left_turn,"
-    "hatstand_hero,plumcrumble,windowseat_12,ferry_pass,leftover_stew,mossy_step,candle_end,sundaypaper,nettle_tea,"
-    "shortcut_taker,lone_mitten,bellpepper_sky,driftwood_dan,corner_table"
-).split(",")
+REDDIT_NAMES = [
+    "quietlamp_47",
+    "marigold_fields",
+    "tinroofsinger",
+    "old_gravel_road",
+    "paperboat_nine",
+    "threecoatsofpaint",
+    "umbrella_thief",
+    "slow_kettle",
+    "borrowed_ladder",
+    "fogbell",
+    "late_train_home",
+    "woolsocks88",
+    "pocket_of_seeds",
+    "second_left_turn",
+    "hatstand_hero",
+    "plumcrumble",
+    "windowseat_12",
+    "ferry_pass",
+    "leftover_stew",
+    "mossy_step",
+    "candle_end",
+    "sundaypaper",
+    "nettle_tea",
+    "shortcut_taker",
+    "lone_mitten",
+    "bellpepper_sky",
+    "driftwood_dan",
+    "corner_table",
+]
 SUBREDDITS = ("askdaily", "smalltownlife")
 
 
@@ -319,12 +343,36 @@ def reddit_comments(crowd: list[Person], posts: dict[str, list[dict[str, Any]]])
 
 # ---- Twitter ---------------------------------------------------------------------------------------------------------
 
-TWITTER_NAMES = (
-    "lena_by_the_canal,BertHillwalker,mona_writes_late,tomato_uncle,SaraOnTwoWheels,paul_from_the_pier,NinaKnitsNow,greywolfgus,"
-    "ella_at_seven,JorisTheFirst,hedda_hums,milo_and_the_moon,RuthlessRuth61,kai_in_wellies,"
-    "dora_dots,viktor_vee,PipSqueak77,annabel_lea,ottos_garage,mikaela_m,FinnOnFoot,gwen_in_the_glen,raf_reads,tilda_t,"
-    "bo_the_builder2,olive_branching,hugo_hears,zoe_zigzag"
-).split(",")
+TWITTER_NAMES = [
+    "lena_by_the_canal",
+    "BertHillwalker",
+    "mona_writes_late",
+    "tomato_uncle",
+    "SaraOnTwoWheels",
+    "paul_from_the_pier",
+    "NinaKnitsNow",
+    "greywolfgus",
+    "ella_at_seven",
+    "JorisTheFirst",
+    "hedda_hums",
+    "milo_and_the_moon",
+    "RuthlessRuth61",
+    "kai_in_wellies",
+    "dora_dots",
+    "viktor_vee",
+    "PipSqueak77",
+    "annabel_lea",
+    "ottos_garage",
+    "mikaela_m",
+    "FinnOnFoot",
+    "gwen_in_the_glen",
+    "raf_reads",
+    "tilda_t",
+    "bo_the_builder2",
+    "olive_branching",
+    "hugo_hears",
+    "zoe_zigzag",
+]
 
 
 def tweet_text(person: Person, story: Story) -> str:

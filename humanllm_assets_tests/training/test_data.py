@@ -1,0 +1,122 @@
+"""What a recipe trains on: never the test split; shares, draws and split points by stable hash."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from humanllm_assets.tasks.split import split_of
+from humanllm_assets.training.data import TrainingDataError, raw_samples, training_samples
+from resources.profile import ExternalData, Hyperparameters, Recipe
+
+PAIRS = [("social_qa", "reddit"), ("social_qa", "twitter"), ("item_selection", "amazon")]
+
+
+def turns(text: str) -> str:
+    return json.dumps([{"from": "human", "value": text}, {"from": "gpt", "value": text.upper()}])
+
+
+@pytest.fixture
+def con():
+    with duckdb.connect() as con:
+        yield con
+
+
+@pytest.fixture
+def tables(tmp_path: Path, con) -> dict[tuple[str, str], Path]:
+    """Per pair 20 samples, every fourth in the test split."""
+    found = {}
+    for task, source in PAIRS:
+        rows = [
+            (f"{task}-{source}-{i}", task, source, "test" if i % 4 == 0 else "train", f"u{i}", turns(f"{i}")) for i in range(20)
+        ]
+        found[task, source] = tmp_path / f"{task}-{source}.parquet"
+        con.execute(
+            "create or replace temp table t "
+            "(sample_id text, task text, source text, split text, user_id text, conversations text)"
+        )
+        con.executemany("insert into t values (?, ?, ?, ?, ?, ?)", rows)
+        con.execute(f"copy t to '{found[task, source]}' (format parquet)")
+    return found
+
+
+def sharegpt(path: Path, n: int) -> ExternalData:
+    lines = [json.dumps({"id": i, "conversations": json.loads(turns(f"{path.stem} {i}"))}) for i in range(n)]
+    path.write_text("\n".join(lines) + "\n")
+    return ExternalData(name=path.stem, path=str(path), revision="1", share=0.25)
+
+
+def ids(con: Any, path: Path) -> list[str]:
+    return [r[0] for r in con.execute(f"select sample_id from '{path}'").fetchall()]
+
+
+def test_only_the_train_split_of_the_recipes_pairs(con, tables, tmp_path):
+    recipe = Recipe(base_model="m", tasks=["social_qa"], sources=["reddit", "amazon"])
+    data = training_samples(con, tables, recipe, tmp_path / "out.parquet")
+    assert data.counts == {("social_qa", "reddit"): 15} and data.rows == 15
+    assert ids(con, data.path) == sorted(f"social_qa-reddit-{i}" for i in range(20) if i % 4)
+
+
+def test_a_test_sample_under_another_split_is_refused(con, tables, tmp_path):
+    con.execute(
+        f"copy (select * replace ('test' as split) from '{tables[PAIRS[0]]}') to '{tmp_path / 'held.parquet'}' (format parquet)"
+    )
+    recipe = Recipe(base_model="m", tasks=["social_qa"])
+    with pytest.raises(TrainingDataError, match="of the test split would be trained"):
+        training_samples(
+            con, {**tables, ("item_selection", "other"): tmp_path / "held.parquet"}, recipe, tmp_path / "out.parquet"
+        )
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_sample_id_twice_is_refused(con, tables, tmp_path):
+    both = {**tables, ("social_qa", "blogger"): tables["social_qa", "reddit"]}
+    with pytest.raises(TrainingDataError, match="occurs twice"):
+        training_samples(con, both, Recipe(base_model="m"), tmp_path / "out.parquet")
+
+
+def test_recipe_without_any_data_set_says_so(con, tables, tmp_path):
+    with pytest.raises(TrainingDataError, match="no task data set belongs to the recipe"):
+        training_samples(con, tables, Recipe(base_model="m", tasks=["profile_generation"]), tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(("n", "each"), [(100, 22), (10, 10)])
+def test_mix_has_its_shares_whichever_origin_is_scarce(con, tables, tmp_path, n, each):
+    mix = [sharegpt(tmp_path / "smoltalk.jsonl", n), sharegpt(tmp_path / "orca.jsonl", n)]
+    data = training_samples(con, tables, Recipe(base_model="m", mix=mix), tmp_path / "out.parquet")
+    assert data.counts["external", "smoltalk"] == data.counts["external", "orca"] == each
+    assert data.shares()["humanllm"] == pytest.approx(0.5, abs=0.02)
+    again = training_samples(con, tables, Recipe(base_model="m", mix=mix), tmp_path / "again.parquet")
+    assert ids(con, again.path) == ids(con, data.path)
+    other = Recipe(base_model="m", mix=mix, hyperparameters=Hyperparameters(seed=1))
+    assert ids(con, training_samples(con, tables, other, tmp_path / "other.parquet").path) != ids(con, data.path)
+
+
+def test_unusable_mix_files_are_named(con, tables, tmp_path):
+    broken = sharegpt(tmp_path / "broken.jsonl", 1)
+    (tmp_path / "broken.jsonl").write_text('{"conversations": [\n')
+    gone = broken.model_copy(update={"path": str(tmp_path / "gone.jsonl")})
+    other = broken.model_copy(update={"path": str(tmp_path / "other.jsonl")})
+    (tmp_path / "other.jsonl").write_text('{"messages": []}\n')
+    for external, message in ((broken, "not a ShareGPT"), (gone, "is missing"), (other, "no conversation to train on")):
+        with pytest.raises(TrainingDataError, match=message):
+            training_samples(con, tables, Recipe(base_model="m", mix=[external]), tmp_path / "out.parquet")
+
+
+def test_raw_records_leave_test_users_out_and_split_at_word_ends(con, tmp_path):
+    text = "ein langer Text über Züge 🚂, und noch einer"
+    con.execute("create temp table r (record_id text, source text, user_id text, text text)")
+    con.executemany("insert into r values (?, 'reddit', ?, ?)", [(f"r{i}", f"reddit/u{i % 40}", text) for i in range(200)])
+    con.execute(f"copy r to '{tmp_path / 'r.parquet'}' (format parquet)")
+    recipe = Recipe(base_model="m", objective="raw_continuation")
+    data = raw_samples(con, {"reddit": [tmp_path / "r.parquet"]}, recipe, 0.3, tmp_path / "raw.parquet")
+    rows = con.execute(f"select user_id, text, split_at from '{data.path}'").fetchall()
+    assert {u for u, _, _ in rows} == {f"reddit/u{i}" for i in range(40) if split_of(f"reddit/u{i}", 0.3) == "train"}
+    assert all(
+        0 < at < len(t) and (t[at] == " " or " " not in t[at:]) for _, t, at in rows
+    )  # the last word has no end before the text
+    assert len({at for _, _, at in rows}) > 3

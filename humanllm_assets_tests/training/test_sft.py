@@ -1,0 +1,149 @@
+"""Real training of a tiny model by DeepSpeed on CPU: what it trains, that it survives a kill, that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from humanllm_assets.training.launch import TrainingError, Work, prepare_work, read_outcome, run_sft, sft_command
+from humanllm_assets.training.order import read_log
+from resources.profile import Hyperparameters, Launch, Recipe
+
+pytestmark = pytest.mark.real_engine
+STEPS, BATCH, SAMPLES = 12, 8, 40
+CPU = Launch(cpu=True, threads=1, micro_batch=2, zero_stage=2, save_steps=3)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> Path:
+    """40 short samples, one that is too long and one without an answer."""
+
+    def row(i: int, answer: str) -> dict[str, str]:
+        turns = [{"from": "human", "value": f"What about train {i}?"}, {"from": "gpt", "value": answer}]
+        return {"sample_id": f"s{i:02}", "conversations": json.dumps(turns)}
+
+    rows = [row(i, f"Train {i} was late again. " * (1 + i % 4)) for i in range(SAMPLES)]
+    path = tmp_path_factory.mktemp("samples") / "samples.parquet"
+    pq.write_table(pa.Table.from_pylist([*rows, row(98, "late " * 400)]), path)
+    return path
+
+
+def prepared(folder: Path, samples: Path, models: Path, launch: Launch = CPU, **changed: Any) -> Work:
+    hyper: dict[str, Any] = {"batch_size": BATCH, "epochs": 2.3, "max_length": 256, "learning_rate": 1e-3, "warmup_ratio": 0.25}
+    recipe = Recipe(base_model="tiny", hyperparameters=Hyperparameters(**(hyper | changed)))
+    return prepare_work(folder, samples=samples, base_model=models / "base", recipe=recipe, launch=launch)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, samples, models) -> Work:
+    work = prepared(tmp_path_factory.mktemp("undisturbed"), samples, models)
+    run_sft(work)
+    return work
+
+
+def losses(work: Work) -> list[float]:
+    return [row["loss"] for row in read_log(work.metrics)]
+
+
+def trained_per_step(work: Work) -> dict[int, list[str]]:
+    steps: dict[int, list[str]] = {}
+    for row in pq.read_table(work.consumed).to_pylist():
+        steps.setdefault(row["step"], []).append(row["sample_id"])
+    return steps
+
+
+def processes_of(work: Work) -> list[str]:
+    """Command lines of running processes that name the work folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(work.folder) in line:
+            found.append(line)
+    return found
+
+
+def test_outcome_accounts_for_every_sample(undisturbed):
+    outcome = read_outcome(undisturbed.folder)
+    assert (outcome.steps, outcome.samples, outcome.distinct_samples) == (STEPS, round(2.3 * SAMPLES), SAMPLES)
+    assert outcome.dropped == {"too_long": 1} and outcome.resumed_after_step == 0
+    assert pq.read_table(undisturbed.dropped).to_pylist()[0]["sample_id"] == "s98"
+    assert outcome.last_loss < outcome.first_loss and 0 < outcome.trained_tokens < outcome.tokens
+    rows = pq.read_table(undisturbed.consumed).to_pylist()
+    assert [r["position"] for r in rows] == list(range(outcome.samples))
+    assert [(r["step"], r["epoch"]) for r in rows] == [(p // BATCH + 1, p // SAMPLES) for p in range(outcome.samples)]
+    assert set(Counter(r["sample_id"] for r in rows if r["epoch"] < 2).values()) == {2}
+
+
+def test_model_folder_holds_safetensors_and_text_alone(undisturbed):
+    names = {p.name for p in undisturbed.model.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names
+    assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl"))]
+    assert json.loads((undisturbed.model / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_metrics_have_a_row_per_step_and_warm_up(undisturbed):
+    rows = read_log(undisturbed.metrics)
+    assert [r["step"] for r in rows] == list(range(1, STEPS + 1))
+    assert rows[0]["learning_rate"] == 0 and rows[3]["learning_rate"] == pytest.approx(1e-3)
+    assert rows[-1]["learning_rate"] < 1e-4 and all(r["grad_norm"] > 0 for r in rows)
+
+
+def test_a_finished_training_is_not_run_again(undisturbed):
+    before = undisturbed.outcome.stat().st_mtime_ns
+    run_sft(undisturbed)
+    assert undisturbed.outcome.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("killed", ["launcher", "caller"])
+def test_killed_training_resumes_to_the_same_weights(tmp_path, samples, models, undisturbed, killed):
+    work = prepared(tmp_path / "work", samples, models)
+    argv, env = sft_command(CPU, work.config)
+    if killed == "caller":  # a step process in between, which is the one that asks for the training
+        argv = ["/bin/sh", "-c", 'export HUMANLLM_LAUNCHED_BY=$$; "$@" & echo; wait', "sh", *argv]
+    launcher = subprocess.Popen(argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (work.newest_checkpoint() and len(losses(work)) >= 4):
+        assert time.monotonic() < deadline and launcher.poll() is None, "the training did not reach its first checkpoint"
+        time.sleep(0.01)
+    os.kill(launcher.pid, signal.SIGKILL)
+    launcher.wait()
+    deadline = time.monotonic() + 10
+    while left := processes_of(work):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+    assert not work.outcome.exists(), "the training ended before it could be killed"
+
+    outcome = run_sft(prepared(tmp_path / "work", samples, models))
+    assert outcome.resumed_after_step >= 3
+    assert losses(work) == losses(undisturbed)
+    assert pq.read_table(work.consumed).equals(pq.read_table(undisturbed.consumed))
+    assert (work.model / "model.safetensors").read_bytes() == (undisturbed.model / "model.safetensors").read_bytes()
+
+
+def test_two_processes_train_the_same_samples_per_step(tmp_path, samples, models, undisturbed):
+    launch = CPU.model_copy(update={"processes": 2, "micro_batch": 1, "zero_stage": 3})
+    work = prepared(tmp_path, samples, models, launch)
+    outcome = run_sft(work)
+    assert trained_per_step(work) == trained_per_step(undisturbed)
+    assert set(pq.read_table(work.consumed)["rank"].to_pylist()) == {0, 1} and outcome.processes == 2
+    assert losses(work) == pytest.approx(losses(undisturbed), abs=0.01)
+
+
+def test_an_error_reaches_the_caller_in_one_sentence(tmp_path, samples, models):
+    work = prepared(tmp_path, samples, models, max_length=3)
+    with pytest.raises(TrainingError, match="process 0 said: ValueError: no sample is left to train on .* log: "):
+        run_sft(work)
+    assert not processes_of(work)
