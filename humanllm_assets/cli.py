@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -185,5 +186,21 @@ def _stop_servers(home: Home) -> None:
     stop_all(home.root)
 
 
+def main() -> None:
+    """Run the command and leave without tearing the interpreter down: DuckDB 2.0's binding prints some forty lines about
+    leaked references there, which say nothing to a user."""
+    try:
+        app()
+        code = 0
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else 1
+        if isinstance(e.code, str):
+            print(e.code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    app()
+    main()

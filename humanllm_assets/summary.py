@@ -114,7 +114,12 @@ def training_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]
         merged = store.published("merged_model", snapshot.manifest.partition)
         check = merged.manifest.measures if merged else {}
         rows.append(
-            [snapshot.manifest.partition, *[m.get(k, "-") for k in ("consumed_samples", "steps", "tokens", "first_loss", "final_loss")], check.get("tensors", "-"), f"{check['max_abs_error']:.1e}" if "max_abs_error" in check else "-"]
+            [
+                snapshot.manifest.partition,
+                *[m.get(k, "-") for k in ("consumed_samples", "steps", "tokens", "first_loss", "final_loss")],
+                check.get("tensors", "-"),
+                f"{check['max_abs_error']:.1e}" if "max_abs_error" in check else "-",
+            ]
         )
     return rows
 

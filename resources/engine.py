@@ -16,6 +16,7 @@ reach it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import contextlib
 import functools
 import queue
@@ -130,15 +131,19 @@ class _Call:
     role: Role
     label: str
 
-    def sampling(self, attempt: int) -> dict[str, Any]:
-        """The sampling of an attempt: the budget doubles and the seed moves on, inside the model's context."""
+    def sampling(self, request: LLMRequest, attempt: int) -> dict[str, Any]:
+        """The sampling of an attempt: the budget doubles and the seed moves on, inside the model's context.
+
+        The seed depends on the messages too. With one seed for all requests a small model gives nearly all of them the same
+        label: 20 of 20 in a trial with SmolLM2-135M.
+        """
         role = self.role
         return {
             "temperature": role.temperature,
             "top_p": role.top_p,
             "repetition_penalty": role.repetition_penalty,
             "max_tokens": min(role.max_tokens * 2**attempt, self.model.max_model_len),
-            "seed": role.seed + attempt,
+            "seed": (_stable_seed(request.messages) + role.seed + attempt) % 2**31,
         }
 
     def schema(self, request: LLMRequest) -> dict[str, Any] | None:
@@ -147,12 +152,16 @@ class _Call:
     def key(self, item: _Item) -> str:
         request = item.request
         return answer_key(
-            self.model.identity, request.messages, self.schema(request), self.sampling(item.attempt), request.logprobs
+            self.model.identity,
+            request.messages,
+            self.schema(request),
+            self.sampling(item.request, item.attempt),
+            request.logprobs,
         )
 
     def body(self, item: _Item) -> bytes:
         """The request as OpenAI-compatible servers read it. Fields that only vLLM knows are sent only where they matter."""
-        request, sampling = item.request, self.sampling(item.attempt)
+        request, sampling = item.request, self.sampling(item.request, item.attempt)
         if sampling["repetition_penalty"] == 1.0:
             del sampling["repetition_penalty"]
         body: dict[str, Any] = {
@@ -199,6 +208,10 @@ class _Call:
 
 
 @functools.lru_cache(maxsize=256)
+def _stable_seed(messages: tuple[tuple[str, str], ...]) -> int:
+    return int.from_bytes(hashlib.sha256(orjson.dumps(messages)).digest()[:4], "big")
+
+
 def _sent_schema(schema: type[BaseModel], max_field_chars: int | None) -> dict[str, Any]:
     return json_schema(schema, max_field_chars)
 
@@ -308,6 +321,7 @@ class Engine:
         self.config: EngineConfig = profile.engine
         self.journal = Journal(home)
         self.usage = UsageStats()  # of the latest finished or running `ask`
+        self.calls: list[tuple[str, UsageStats]] = []  # label and cost of every `ask`, in order
         self._models: dict[str, Model] = dict(profile.models)
         self._counters: dict[str, Counter] = {}
         self._servers = LocalServers(home, profile.engine)
@@ -373,6 +387,7 @@ class Engine:
         """
         run = _Run(_Call(self.model(role.model), role, label), UsageStats())
         self.usage = run.usage
+        self.calls.append((label, run.usage))
         started = time.monotonic()
         try:
             yield from self._stream(run, iter(requests), log, total, started)
@@ -397,7 +412,9 @@ class Engine:
                 exhausted = not chunk
                 known, unknown = self._look_up(run, chunk)
                 if unknown and run.pool is None:
+                    before = time.monotonic()
                     run.pool = self._open_pool(run.call.role.model, log)
+                    started += time.monotonic() - before  # rate and ETA leave out a server's start
                 for item in unknown:
                     self._submit(run, item)
                 pending += len(unknown)

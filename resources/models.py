@@ -139,6 +139,8 @@ def dequantize(package: str, folder: Path) -> None:
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
         (partial / ORIGIN_FILE).write_text(json.dumps(_package_origin(package), indent=1))
         check_folder(partial)
+        for path in partial.iterdir():
+            path.chmod(0o644)  # safetensors are written readable by their owner alone; servers may run as another user
         partial.chmod(0o755)
         os.rename(partial, folder)
     finally:

@@ -222,8 +222,8 @@ class Role(Strict):
     """Which model plays a role, and how it samples. All of it is identity."""
 
     model: Key
-    temperature: float = Field(0.7, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: float = Field(default=0.7, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     repetition_penalty: float = 1.0
     max_tokens: int = 1024
     max_input_tokens: int = 6144  # user text beyond this is cut, from the oldest record

@@ -210,7 +210,7 @@ class LocalServers:
         Raises:
             ServerError: its supervisor has given up or is gone.
         """
-        return self._wait_ready(handle.folder, handle.folder.name.rsplit("-", 1)[0], log)
+        return self._wait_ready(handle.folder, handle.folder.name, log)
 
     def _take_lease(self, folder: Path) -> None:
         with self._guard:
@@ -488,7 +488,7 @@ class _Supervisor:
             if server.poll() is not None:
                 crashes = [t for t in crashes if now - t < RESTART_WINDOW_S] + [now]
                 reason = self._why(server.returncode)
-                self._end_server()
+                self._end_server(grace_s=0)
                 # A server that never came up would fail again; one that worked before is worth another try.
                 if not self._was_ready or len(crashes) > MAX_RESTARTS:
                     self._fail(
@@ -531,15 +531,15 @@ class _Supervisor:
         )
         self._set(self.state.status, server_pid=self.server.pid)
 
-    def _end_server(self) -> None:
-        """End the server and the engine processes of its group; a killed API server can leave those behind."""
+    def _end_server(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the server and the engine processes of its group; a killed API server can leave those behind, deaf to SIGTERM."""
         server, self.server = self.server, None
         if server is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, number)
-            deadline = time.monotonic() + STOP_GRACE_S
+            deadline = time.monotonic() + (grace_s if number == signal.SIGTERM else STOP_GRACE_S)
             while _group_lives(server.pid) and time.monotonic() < deadline:
                 server.poll()
                 time.sleep(0.1)

@@ -135,7 +135,8 @@ def rewrite_and_label(
 
     Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful),
     `dropped` (record_id, user_id, reason) and `failures` (item_id, prompt, reason, raw). Reasons, first match wins:
-    `llm_failed:<reason>`, `empty_after_rewriting`, `grown_in_rewriting`, `private_data_left`, `not_english`, `quality_<label>`, `harmful`.
+    `llm_failed:<reason>`, `empty_after_rewriting`, `grown_in_rewriting`, `private_data_left`, `not_english`,
+    `quality_<label>`, `harmful`.
     A record longer than the role's input limit is rewritten from its beginning; `cut_texts` counts these. Titles and context
     texts are cleaned by rule alone.
 

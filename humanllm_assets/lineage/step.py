@@ -74,7 +74,8 @@ class Step:
     counts: Counts = field(default_factory=Counts)
     stages: dict[str, Counts] = field(default_factory=dict)
     measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
-    usage: dict[str, Any] = field(default_factory=dict)
+    _engine: Any = None
+    _calls_before: int = 0
 
     @property
     def profile(self) -> Profile:
@@ -82,8 +83,18 @@ class Step:
 
     @property
     def engine(self) -> Any:
-        """The LLM engine; starts on first use."""
-        return self.runtime.engine()
+        """The LLM engine; starts on first use. What its calls cost is recorded in the manifest."""
+        engine = self.runtime.engine()
+        if self._engine is None:
+            self._engine, self._calls_before = engine, len(engine.calls)
+        return engine
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Cost of the step's LLM calls, by label."""
+        if self._engine is None:
+            return {}
+        return {label: stats.as_dict() for label, stats in self._engine.calls[self._calls_before :]}
 
     @property
     def workdir(self) -> Path:

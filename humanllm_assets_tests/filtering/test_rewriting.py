@@ -36,14 +36,15 @@ def stage(rows: list[dict[str, Any]], answer: Answer, labels: Labels, role: Role
 
 
 def test_every_record_is_kept_or_dropped_with_its_reason() -> None:
-    source = "Write to jo@mail.org or call 212 555 7788, please."
-    rows = [record(f"r{i}", text=source) for i in range(9)]
+    source = "Write to jo@mail.org or call 212 555 7788, please, I would love to hear from you again."
+    rows = [record(f"r{i}", text=source) for i in range(10)]
     rewrite = {
         "r0": Fails("cut_off"),
         "r1": "https://example.com/only",
         "r2": "Write to Jo@Mail.org, please, I would like to hear from you soon.",
         "r3": "Gestern bin ich mit meiner Schwester zum See gegangen, und wir haben lange geredet.",
     }
+    rewrite["r9"] = f"{ENGLISH} {ENGLISH}"
     label = {"r4": Fails("invalid"), "r5": ("medium", "no"), "r6": ("low", "yes"), "r7": ("high", "yes")}
     counts, tables, _ = run(rows, rewrite, label)
     assert {r["record_id"]: r["reason"] for r in tables.rows("dropped")} == {
@@ -55,10 +56,11 @@ def test_every_record_is_kept_or_dropped_with_its_reason() -> None:
         "r5": "quality_medium",
         "r6": "quality_low",
         "r7": "harmful",
+        "r9": "grown_in_rewriting",
     }
     assert [r["record_id"] for r in tables.rows("records")] == ["r8"]
     assert [(f["item_id"], f["prompt"]) for f in tables.rows("failures")] == [("r0", "rewrite_record"), ("r4", "label_record")]
-    assert (counts.rows_in, counts.kept, counts.dropped.total(), counts.asked, counts.answered) == (9, 1, 8, 14, 12)
+    assert (counts.rows_in, counts.kept, counts.dropped.total(), counts.asked, counts.answered) == (10, 1, 9, 15, 13)
     assert counts.cleaned == {"url": 1}
 
 

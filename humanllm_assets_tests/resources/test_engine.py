@@ -137,12 +137,11 @@ def test_no_endpoint_left_is_one_clear_error(tmp_path: Path, monkeypatch: pytest
 def test_server_that_dies_in_the_middle_loses_only_what_is_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources.engine, "PATIENCE_S", 1.0)
     answered = 0
-    with DummyServer() as server:
-        with make_engine(tmp_path, [server.base_url], concurrency=2) as engine, pytest.raises(EngineError):
-            for _ in engine.ask(make_role(), make_requests(50), label="test", log=lambda _: None):
-                answered += 1
-                if answered == 10:
-                    server.shut_down()
+    with DummyServer() as server, make_engine(tmp_path, [server.base_url], concurrency=2) as engine, pytest.raises(EngineError):
+        for _ in engine.ask(make_role(), make_requests(50), label="test", log=lambda _: None):
+            answered += 1
+            if answered == 10:
+                server.shut_down()
     assert answered <= len(stored(tmp_path)) < 50
 
 

@@ -119,9 +119,9 @@ def test_killed_supervisor_takes_its_server_along_and_the_next_call_starts_anew(
 
 
 def test_failed_start_says_why_and_where(home: Path) -> None:
-    with LocalServers(home, config(server_args=["--nonsense"])) as servers:
-        with pytest.raises(ServerError, match=r"unrecognized arguments.*engine\.server_args.*server\.log"):
-            servers.acquire("a", home / "a", 100)
+    sentence = r"unrecognized arguments.*engine\.server_args.*server\.log"
+    with LocalServers(home, config(server_args=["--nonsense"])) as servers, pytest.raises(ServerError, match=sentence):
+        servers.acquire("a", home / "a", 100)
 
 
 def test_missing_folder_and_used_port_say_what_to_do(home: Path) -> None:

@@ -29,6 +29,8 @@ from humanllm_assets.training.launch import (
 )
 from resources.profile import Hyperparameters, Launch, Recipe
 
+ONE = Launch()
+
 
 @pytest.fixture
 def samples(tmp_path: Path) -> Path:
@@ -44,7 +46,7 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
-def prepared(tmp_path: Path, samples: Path, base: Path, launch: Launch = Launch(), **hyper: float) -> Work:
+def prepared(tmp_path: Path, samples: Path, base: Path, launch: Launch = ONE, **hyper: float) -> Work:
     recipe = Recipe(base_model="m", hyperparameters=Hyperparameters(**hyper))  # type: ignore[arg-type]
     return prepare_work(tmp_path / "work", samples=samples, base_model=base, recipe=recipe, launch=launch)
 

@@ -1,4 +1,3 @@
-
 """The sentences of the embedded sample: people's jobs, hobbies, ordinary events and voices, to be combined by `write_sample.py`.
 
 All of it was written for this project; no sentence comes from a real person or data set. Slots in braces are a persona's own:
