@@ -83,7 +83,13 @@ def _materialize(profile: Profile, home: Home, targets: list[str], force: bool =
     started = time.time()
     graph = build_graph(profile, home)
     summary = run(
-        build_definitions(profile, home), graph, home, _targets(graph, targets), echo=lambda line: typer.echo(line), force=force
+        build_definitions(profile, home),
+        graph,
+        home,
+        _targets(graph, targets),
+        echo=typer.echo,
+        concurrency=profile.execution.max_concurrent,
+        force=force,
     )
     typer.echo(
         f"{len(summary.computed)} computed, {len(summary.fresh)} already up to date, {len(summary.failed)} failed, "
@@ -196,6 +202,9 @@ def main() -> None:
         code = e.code if isinstance(e.code, int) else 1
         if isinstance(e.code, str):
             print(e.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; answers and published partitions are kept: run the same command to go on", file=sys.stderr)
+        code = 130
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -68,46 +69,68 @@ def materialize(
     targets: Sequence[tuple[str, str]],
     *,
     echo: Callable[[str], None],
+    concurrency: int = 1,
     force: bool = False,
 ) -> Summary:
     """Bring the targets and everything above them up to date.
 
-    A failed partition stops what depends on it, nothing else. `force` computes the targets even when they are up to date.
+    A failed partition stops what depends on it, nothing else. `force` computes the targets even when they are up to date. Up to
+    `concurrency` partitions run at once, each as a Dagster run of its own in a thread: most of their time they wait for a model.
     """
     store = SnapshotStore(home.root)
     job = definitions.resolve_implicit_global_asset_job_def()
     wanted = graph.upstream_closure(targets)
     forced = set(targets) if force else set()
     summary = Summary()
-    blocked: set[tuple[str, str]] = set()
-    with open_instance(home) as instance:
-        for done, (name, partition) in enumerate(wanted, 1):
-            label = display(name, partition)
-            if any(parent in blocked for parent in graph[name].parents(partition)):
-                blocked.add((name, partition))
-                summary.skipped.append(label)
-                continue
-            must = (name, partition) in forced
-            if not must and not own_reasons(graph, store, name, partition):
-                summary.fresh.append(label)
-                continue
-            echo(f"[{done}/{len(wanted)}] {label}")
-            tags = {PID_TAG: str(os.getpid()), **({"humanllm/force": "true"} if must else {})}
-            result = job.execute_in_process(
-                instance=instance,
-                partition_key=partition or None,
-                asset_selection=[dg.AssetKey(name)],
-                tags=tags,
-                run_config={"loggers": {"console": {"config": {}}}},
-                raise_on_error=False,
-            )
-            if result.success:
-                summary.computed.append(label)
-            else:
-                blocked.add((name, partition))
-                summary.failed[label] = _failure(result)
-                echo(f"FAILED {summary.failed[label]}")
+    todo, finished, blocked = list(wanted), set[tuple[str, str]](), set[tuple[str, str]]()
+    running: dict[Future[dg.ExecuteInProcessResult], tuple[str, str]] = {}
+    members = set(wanted)
+    started = 0
+
+    def ready(item: tuple[str, str]) -> bool:
+        return all(p in finished or p not in members for p in graph[item[0]].parents(item[1]))
+
+    with open_instance(home) as instance, ThreadPoolExecutor(concurrency, thread_name_prefix="materialize") as pool:
+        while todo or running:
+            for item in list(todo):
+                if any(p in blocked for p in graph[item[0]].parents(item[1])):
+                    todo.remove(item)
+                    blocked.add(item)
+                    summary.skipped.append(display(*item))
+                elif len(running) < concurrency and ready(item):
+                    todo.remove(item)
+                    if item not in forced and not own_reasons(graph, store, *item):
+                        finished.add(item)
+                        summary.fresh.append(display(*item))
+                        continue
+                    started += 1
+                    rest = len(wanted) - len(finished) - len(blocked) - len(running) - 1
+                    echo(f"[{started} started, {rest} left] {display(*item)}")
+                    running[pool.submit(_execute, job, instance, item, item in forced)] = item
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                item = running.pop(future)
+                result = future.result()
+                if result.success:
+                    finished.add(item)
+                    summary.computed.append(display(*item))
+                else:
+                    blocked.add(item)
+                    summary.failed[display(*item)] = _failure(result)
+                    echo(f"FAILED {summary.failed[display(*item)]}")
     return summary
+
+
+def _execute(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, item: tuple[str, str], force: bool
+) -> dg.ExecuteInProcessResult:
+    return job.execute_in_process(
+        instance=instance,
+        partition_key=item[1] or None,
+        asset_selection=[dg.AssetKey(item[0])],
+        tags={PID_TAG: str(os.getpid()), **({"humanllm/force": "true"} if force else {})},
+        run_config={"loggers": {"console": {"config": {}}}},
+        raise_on_error=False,
+    )
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:

@@ -244,7 +244,8 @@ class LocalServers:
                 if len(others) < self._config.max_local_servers:
                     self._start(folder, model_name, model_folder, max_model_len, log)
                     return
-            if all(_owner(lease) == os.getpid() for f in others for lease in live_leases(f)):
+            mine = set(self._leases.values())
+            if all(lease in mine for f in others for lease in live_leases(f)):
                 raise ServerError(
                     f"this step needs the server of {model_name} while it uses {', '.join(f.name for f in others)}; "
                     f"set `engine.max_local_servers` to {len(others) + 1} or more"

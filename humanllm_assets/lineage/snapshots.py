@@ -75,7 +75,7 @@ class Counts(Frozen):
 
 
 class Manifest(Frozen):
-    """What a snapshot is, what it was made from and how it fared; see DESIGN in docs/architecture.md."""
+    """What a snapshot is, what it was made from and how it fared; see docs/architecture.md."""
 
     asset: str
     partition: str

@@ -116,6 +116,12 @@ def write_json(path: Path, value: Any) -> None:
     partial.replace(path)
 
 
+def make_readable(folder: Path) -> None:
+    """Give the files of a model folder the usual permissions; safetensors writes them for the owner alone."""
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+
 # ---- before the run --------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from humanllm_assets.training.launch import make_readable
 from resources.profile import PROJECT_ROOT
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -93,6 +94,7 @@ def merge(base: Path, tuned: Path, weight: float, out: Path) -> Path:
                 shutil.copyfile(base / name, partial / name)
         _clean_config(partial / "config.json")
         check_model_files(partial, like=base)
+        make_readable(partial)
         partial.rename(out)
     finally:
         config.unlink()
@@ -167,6 +169,8 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as f:
             places.update(dict.fromkeys(f.keys(), path))
+    if json.loads((folder / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings"):
+        places.pop("lm_head.weight", None)  # some files repeat the embeddings under this name; loading ignores it
     return places
 
 

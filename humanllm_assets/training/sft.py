@@ -32,7 +32,7 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from humanllm_assets.training.encoding import Encoded, encode_continuations, encode_conversations
-from humanllm_assets.training.launch import COMPLETE, Work, deepspeed_config, write_json
+from humanllm_assets.training.launch import COMPLETE, Work, deepspeed_config, make_readable, write_json
 from humanllm_assets.training.order import EMPTY, count_places, cut_log, stream
 from resources.profile import Hyperparameters, Launch
 
@@ -161,6 +161,14 @@ class RecordingTrainer(Trainer):
 
     def sync_log(self) -> None:
         os.fsync(self._consumed.fileno())
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """As the base class, with tied weights once: DeepSpeed's state dict holds copies that the base model's files do not have."""
+        model: Any = self.model
+        if state_dict and model.config.tie_word_embeddings:
+            copies = set(model.all_tied_weights_keys)
+            state_dict = {name: tensor for name, tensor in state_dict.items() if name not in copies}
+        super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.sync_log()  # a checkpoint must never know more than the log
@@ -349,6 +357,7 @@ def _finish(work: Work, samples: Samples, settings: dict[str, Any], partial: Pat
     _merge_consumed(work, samples, settings["processes"])
     for pickle in partial.glob("*.bin"):
         pickle.unlink()  # transformers' own arguments; a model folder holds safetensors and text alone
+    make_readable(partial)
     shutil.rmtree(work.model, ignore_errors=True)
     partial.rename(work.model)
     rows = [row for row in samples.places if row != EMPTY]

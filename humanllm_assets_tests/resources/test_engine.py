@@ -87,7 +87,8 @@ def test_bad_answers_are_asked_again_with_more_room_and_another_seed_then_record
             with make_engine(tmp_path / fault, [server.base_url], max_model_len=200) as engine:
                 reply = ask(engine, make_requests(1))["item0"]
                 assert reply.value is None and reply.reason == reason and reply.attempts == 3 and reply.raw
-                assert [(b["max_tokens"], b["seed"]) for b in server.bodies] == [(64, 0), (128, 1), (200, 2)]
+                first = server.bodies[0]["seed"]
+                assert [(b["max_tokens"], b["seed"]) for b in server.bodies] == [(64, first), (128, first + 1), (200, first + 2)]
                 assert engine.usage.failures == 1 and engine.usage.retries == 2
             with make_engine(tmp_path / fault, [server.base_url], max_model_len=200) as engine:
                 assert ask(engine, make_requests(1))["item0"] == reply.__class__(**{**reply.__dict__, "from_journal": True})

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
 from humanllm_assets.training.launch import TrainingError, Work, prepare_work, read_outcome, run_sft, sft_command
 from humanllm_assets.training.order import read_log
@@ -87,7 +88,13 @@ def test_outcome_accounts_for_every_sample(undisturbed):
     assert set(Counter(r["sample_id"] for r in rows if r["epoch"] < 2).values()) == {2}
 
 
-def test_model_folder_holds_safetensors_and_text_alone(undisturbed):
+def tensor_names(model: Path) -> set[str]:
+    with safe_open(model / "model.safetensors", framework="np") as f:
+        return set(f.keys())
+
+
+def test_model_folder_holds_safetensors_and_text_alone(undisturbed, models):
+    assert tensor_names(undisturbed.model) == tensor_names(models / "base")
     names = {p.name for p in undisturbed.model.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names
     assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl"))]
