@@ -77,20 +77,12 @@ def materialize(
 
 
 def _materialize(profile: Profile, home: Home, targets: list[str], force: bool = False) -> int:
-    from humanllm_assets.build import build_definitions, build_graph
+    from humanllm_assets.build import build_graph
     from humanllm_assets.runs import materialize as run
 
     started = time.time()
-    graph = build_graph(profile, home)
-    summary = run(
-        build_definitions(profile, home),
-        graph,
-        home,
-        _targets(graph, targets),
-        echo=typer.echo,
-        concurrency=profile.execution.max_concurrent,
-        force=force,
-    )
+    graph = build_graph(profile, home.prepare(profile))
+    summary = run(profile, graph, home, _targets(graph, targets), echo=typer.echo, force=force)
     typer.echo(
         f"{len(summary.computed)} computed, {len(summary.fresh)} already up to date, {len(summary.failed)} failed, "
         f"{len(summary.skipped)} skipped behind a failure; {time.time() - started:.0f} s"

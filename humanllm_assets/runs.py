@@ -6,10 +6,13 @@ stops the wave there (early cut-off).
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,8 +22,10 @@ from humanllm_assets.lineage.nodes import Graph, display
 from humanllm_assets.lineage.plan import own_reasons
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from resources.home import Home
+from resources.profile import Profile
 
 PID_TAG = "humanllm/pid"
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -63,34 +68,32 @@ def step_logger(_: dg.InitLoggerContext) -> logging.Logger:
 
 
 def materialize(
-    definitions: dg.Definitions,
+    profile: Profile,
     graph: Graph,
     home: Home,
     targets: Sequence[tuple[str, str]],
     *,
     echo: Callable[[str], None],
-    concurrency: int = 1,
     force: bool = False,
 ) -> Summary:
     """Bring the targets and everything above them up to date.
 
     A failed partition stops what depends on it, nothing else. `force` computes the targets even when they are up to date. Up to
-    `concurrency` partitions run at once, each as a Dagster run of its own in a thread: most of their time they wait for a model.
+    `execution.max_concurrent` partitions run at once, each as a Dagster run in one of as many worker processes: most of their time
+    they wait for a model. (Not in threads: Dagster configures logging per run, which deadlocks with another run's handlers.)
     """
     store = SnapshotStore(home.root)
-    job = definitions.resolve_implicit_global_asset_job_def()
     wanted = graph.upstream_closure(targets)
     forced = set(targets) if force else set()
     summary = Summary()
     todo, finished, blocked = list(wanted), set[tuple[str, str]](), set[tuple[str, str]]()
-    running: dict[Future[dg.ExecuteInProcessResult], tuple[str, str]] = {}
-    members = set(wanted)
-    started = 0
+    running: dict[Future[str | None], tuple[str, str]] = {}
+    started, concurrency = 0, profile.execution.max_concurrent
 
     def ready(item: tuple[str, str]) -> bool:
-        return all(p in finished or p not in members for p in graph[item[0]].parents(item[1]))
+        return all(p in finished for p in graph[item[0]].parents(item[1]))
 
-    with open_instance(home) as instance, ThreadPoolExecutor(concurrency, thread_name_prefix="materialize") as pool:
+    with open_instance(home), _workers(profile, home, concurrency) as pool:
         while todo or running:
             for item in list(todo):
                 if any(p in blocked for p in graph[item[0]].parents(item[1])):
@@ -106,31 +109,53 @@ def materialize(
                     started += 1
                     rest = len(wanted) - len(finished) - len(blocked) - len(running) - 1
                     echo(f"[{started} started, {rest} left] {display(*item)}")
-                    running[pool.submit(_execute, job, instance, item, item in forced)] = item
+                    running[pool.submit(_execute, *item, item in forced)] = item
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 item = running.pop(future)
-                result = future.result()
-                if result.success:
+                failure = future.result()
+                if failure is None:
                     finished.add(item)
                     summary.computed.append(display(*item))
                 else:
                     blocked.add(item)
-                    summary.failed[display(*item)] = _failure(result)
-                    echo(f"FAILED {summary.failed[display(*item)]}")
+                    summary.failed[display(*item)] = failure
+                    echo(f"FAILED {failure}")
     return summary
 
 
-def _execute(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, item: tuple[str, str], force: bool
-) -> dg.ExecuteInProcessResult:
-    return job.execute_in_process(
-        instance=instance,
-        partition_key=item[1] or None,
-        asset_selection=[dg.AssetKey(item[0])],
-        tags={PID_TAG: str(os.getpid()), **({"humanllm/force": "true"} if force else {})},
-        run_config={"loggers": {"console": {"config": {}}}},
-        raise_on_error=False,
-    )
+# ---- worker processes ------------------------------------------------------------------------------------------------
+
+_JOB: dict[str, dg.JobDefinition] = {}  # of this worker process, set once by _start_worker
+
+
+def _workers(profile: Profile, home: Home, number: int) -> ProcessPoolExecutor:
+    """Worker processes, started with the first partition: forked from a server process that has imported the libraries once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["humanllm_assets.build", "great_expectations"])
+    return ProcessPoolExecutor(number, mp_context=context, initializer=_start_worker, initargs=(profile, home))
+
+
+def _start_worker(profile: Profile, home: Home) -> None:
+    from humanllm_assets.build import build_definitions
+
+    # A killed command must not leave a worker behind that goes on asking: the fork server ends with the command, we with it.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C means
+    _JOB["all"] = build_definitions(profile, home).resolve_implicit_global_asset_job_def()
+
+
+def _execute(asset: str, partition: str, force: bool) -> str | None:
+    """Run one partition in this worker; returns the failure's sentence, or None."""
+    with dg.DagsterInstance.get() as instance:
+        result = _JOB["all"].execute_in_process(
+            instance=instance,
+            partition_key=partition or None,
+            asset_selection=[dg.AssetKey(asset)],
+            tags={PID_TAG: str(os.getpid()), **({"humanllm/force": "true"} if force else {})},
+            run_config={"loggers": {"console": {"config": {}}}},
+            raise_on_error=False,
+        )
+        return None if result.success else _failure(result)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:

@@ -22,7 +22,7 @@ def print_summary(profile: Profile, home: Home) -> None:
     """Print funnel, quality outcome, training and benchmark results of what is published."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False, width=max(90, Console().width))
     store, parts = SnapshotStore(home.root), Partitions(profile)
     for title, columns, rows in (
         ("Funnel: rows per source", FUNNEL_COLUMNS, funnel_rows(store, parts)),
@@ -50,7 +50,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
-        table.add_row(*[f"{v:,}" if isinstance(v, int) else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row])
+        table.add_row(*[f"{v:,}" if isinstance(v, int) else f"{v:.2f}" if isinstance(v, float) else str(v) for v in row])
     return table
 
 
@@ -58,7 +58,7 @@ def _each(store: SnapshotStore, asset: str, partitions: Iterable[str]) -> list[S
     return [s for p in partitions if (s := store.published(asset, p))]
 
 
-FUNNEL_COLUMNS = ("source", "read", "pass rules", "enter LLM", "filtered", "users", "scenarios", "QA", "samples train/test")
+FUNNEL_COLUMNS = ("source", "read", "rules", "to LLM", "kept", "users", "scenes", "QA", "train/test")
 
 
 def funnel_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
@@ -104,7 +104,7 @@ def qc_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
     return rows
 
 
-TRAINING_COLUMNS = ("recipe", "samples", "steps", "tokens", "first loss", "last loss", "merged tensors", "largest merge error")
+TRAINING_COLUMNS = ("recipe", "samples", "steps", "tokens", "loss: first", "last", "merge error")
 
 
 def training_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
@@ -124,7 +124,7 @@ def training_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]
     return rows
 
 
-BENCHMARK_COLUMNS = ("benchmark", "contestant", "options", "questions", "right", "95% interval", "chance", "invalid")
+BENCHMARK_COLUMNS = ("benchmark, options", "contestant", "n", "right", "95% interval", "chance", "invalid")
 
 
 def benchmark_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
@@ -139,6 +139,6 @@ def benchmark_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]
             [str(snapshot.path("summary"))],
         ).fetchall()
         for options, n, value, low, high, chance, invalid in found:
-            interval = f"{low:.2f}-{high:.2f}" if low is not None else "-"
-            rows.append([benchmark, contestant, options, n, value, interval, chance, invalid])
+            interval = f"{low:.2f} to {high:.2f}" if low is not None else "-"
+            rows.append([f"{benchmark}, {options}", contestant, n, value, interval, chance, invalid])
     return rows

@@ -64,7 +64,7 @@ def test_a_killed_run_asks_nothing_twice_and_ends_equal(project, dummy, tmp_path
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert 40 <= dummy.requests
+    assert dummy.requests >= 40
     dummy.latency_s = 0.0
     resumed = project.run("materialize", "user_profiles[reddit]", "social_qa[reddit]")
     assert resumed.returncode == 0, resumed.stdout[-2000:]

@@ -16,9 +16,9 @@ reach it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import contextlib
 import functools
+import hashlib
 import queue
 import random
 import threading

@@ -206,6 +206,10 @@ def run_step(
     """
     store = runtime.store
     name = display(node.name, partition)
+
+    def say(line: str) -> None:  # several partitions may report at once
+        log(line if line.startswith(name) else f"{name}: {line}")
+
     inputs = pin_inputs(node, partition, store)
     payload = node.full_identity(partition, upstream_versions(inputs))
     identity_hash = digest(payload)
@@ -213,11 +217,11 @@ def run_step(
     if not force and (known := store.with_identity(node.name, partition, identity_hash)):
         if current is None or known.folder != current.folder or known.manifest_file != current.manifest_file:
             store.publish(known)
-        log(f"{name} is up to date: reused the snapshot that run {known.manifest.run_id[:8] or '-'} built")
+        say(f"{name} is up to date: reused the snapshot that run {known.manifest.run_id[:8] or '-'} built")
         return Outcome(known, reused=True, reason="identity unchanged")
 
     reason = "forced" if force else _why(current, payload)
-    log(f"{name}: computing ({reason})")
+    say(f"{name}: computing ({reason})")
     started = time.time()
     try:
         writer = store.begin(node.name, partition, node.tables)
@@ -226,7 +230,7 @@ def run_step(
     work = writer.folder.with_name(writer.folder.name + "-work")
     try:
         with runtime.connect() as con:
-            step = Step(node, partition, runtime, inputs, identity_hash, writer, con, log, pipes)
+            step = Step(node, partition, runtime, inputs, identity_hash, writer, con, say, pipes)
             node.compute(step)
             version, tables, files = writer.seal(con)
         step.measures.setdefault("unaccounted_rows", step.counts.unaccounted)
@@ -270,7 +274,7 @@ def run_step(
         )
     store.publish(snapshot)
     same_content = current is not None and current.data_version == version
-    log(f"{name}: published {version} ({snapshot.manifest.counts.kept:,} kept of {snapshot.manifest.counts.entered:,}"
+    say(f"{name}: published {version} ({snapshot.manifest.counts.kept:,} kept of {snapshot.manifest.counts.entered:,}"
         f"{', equal to the version before' if same_content else ''})")  # fmt: skip
     return Outcome(snapshot, reused=False, reason=reason)
 
