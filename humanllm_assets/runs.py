@@ -93,6 +93,9 @@ def materialize(
     def ready(item: tuple[str, str]) -> bool:
         return all(p in finished for p in graph[item[0]].parents(item[1]))
 
+    def fits(item: tuple[str, str]) -> bool:
+        return not running if graph[item[0]].alone else not any(graph[r[0]].alone for r in running.values())
+
     with open_instance(home), _workers(profile, home, concurrency) as pool:
         while todo or running:
             for item in list(todo):
@@ -100,7 +103,7 @@ def materialize(
                     todo.remove(item)
                     blocked.add(item)
                     summary.skipped.append(display(*item))
-                elif len(running) < concurrency and ready(item):
+                elif len(running) < concurrency and ready(item) and fits(item):
                     todo.remove(item)
                     if item not in forced and not own_reasons(graph, store, *item):
                         finished.add(item)

@@ -108,12 +108,15 @@ def is_english(text: str) -> bool:
 
 
 MAX_GROWTH = 1.5  # cleaning removes or replaces; a longer text has been made up
+MIN_LEFT = 0.25  # a small model may give back a post's title alone; what F5 removes from a real text is far less
 
 
-def _refusal(source_text: str, text: str) -> str | None:
-    """The reason for which a cleaned text cannot be used, or None."""
+def _refusal(source_text: str, shown_text: str, text: str) -> str | None:
+    """The reason for which a cleaned text cannot be used, or None. `shown_text`: what of the source the rewriter saw."""
     if not text:
         return "empty_after_rewriting"
+    if len(text) < MIN_LEFT * len(shown_text):
+        return "lost_in_rewriting"
     if len(text) > MAX_GROWTH * len(source_text) + 50:
         return "grown_in_rewriting"
     if private_data(source_text) & private_data(text):
@@ -135,8 +138,8 @@ def rewrite_and_label(
 
     Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful),
     `dropped` (record_id, user_id, reason) and `failures` (item_id, prompt, reason, raw). Reasons, first match wins:
-    `llm_failed:<reason>`, `empty_after_rewriting`, `grown_in_rewriting`, `private_data_left`, `not_english`,
-    `quality_<label>`, `harmful`.
+    `llm_failed:<reason>`, `empty_after_rewriting`, `lost_in_rewriting`, `grown_in_rewriting`, `private_data_left`,
+    `not_english`, `quality_<label>`, `harmful`.
     A record longer than the role's input limit is rewritten from its beginning; `cut_texts` counts these. Titles and context
     texts are cleaned by rule alone.
 
@@ -176,7 +179,7 @@ def rewrite_and_label(
                 continue
             text, found = clean_text(value.text, twitter=twitter)
             counts.cleaned.update(found)
-            if reason := _refusal(question.row["text"], text):
+            if reason := _refusal(question.row["text"], question.values["text"], text):
                 drop(sink, question.row, reason)
             else:
                 storage.add("rewritten", {"record_id": question.key, "text": text})

@@ -57,6 +57,7 @@ class Node:
     code: tuple[str, ...] = ()
     contract: Contract | None = None
     uses_llm: bool = False
+    alone: bool = False  # execution: takes the whole machine, so that the command runs nothing beside it
 
     @property
     def partitioned(self) -> bool:

@@ -45,6 +45,8 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             compute=_sft_checkpoint,
             code=("humanllm_assets.training.data", "humanllm_assets.training.encoding", "humanllm_assets.training.sft"),
             contract=Contract.load("sft_checkpoint", profile.thresholds),
+            # training on CPU beside a model server makes both several times slower: their threads wait for each other
+            alone=any(launch.cpu for launch in profile.launch.values()),
         ),
         Node(
             name="merged_model",
