@@ -117,8 +117,7 @@ def training_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]
             [
                 snapshot.manifest.partition,
                 *[m.get(k, "-") for k in ("consumed_samples", "steps", "tokens", "first_loss", "final_loss")],
-                check.get("tensors", "-"),
-                f"{check['max_abs_error']:.1e}" if "max_abs_error" in check else "-",
+                f"{check['max_abs_error']:g}" if "max_abs_error" in check else "-",
             ]
         )
     return rows

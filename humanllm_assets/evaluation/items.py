@@ -17,7 +17,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -149,8 +151,9 @@ def write_distractors(
         cut to the length of the true answer anyway.
     """
     texts: dict[str, dict[str, str]] = {s["sample_id"]: {} for s in samples}
-    failures = []
-    for w in writers:
+    failures: list[Row] = []
+
+    def write(w: Distractor) -> None:
         origin = f"llm:{w.model}:{w.seed}"
         asked = role.model_copy(update={"model": w.model, "seed": w.seed, "temperature": w.temperature})
         replies = engine.ask(asked, distractor_requests(samples), label=f"distractors by {origin}", log=log, total=len(samples))
@@ -160,6 +163,12 @@ def write_distractors(
                 texts[reply.key][origin] = text
             else:
                 failures.append({"item_id": reply.key, "prompt": origin, "reason": reply.reason or "empty", "raw": reply.raw})
+
+    # Few questions each: the writers of one model share its server at once. Another model may need another server, so its turn
+    # comes afterwards.
+    for _, same_model in groupby(sorted(writers, key=lambda w: w.model), key=lambda w: w.model):
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(write, same_model))
     return texts, failures
 
 
