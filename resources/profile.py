@@ -117,7 +117,10 @@ class Rules(Strict):
 
 
 class Labels(Strict):
-    """F6: which labels are kept."""
+    """F5 and F6: which rewritten texts are believed and which labels are kept. Lengths are shares of the source's characters."""
+
+    min_left: float = 0.25  # a small model may give back a title alone; what F5 removes from a real text is far less
+    max_growth: float = 1.5  # cleaning removes or replaces; a longer text has been made up
 
     keep_quality: list[Literal["high", "medium", "low"]] = ["high"]
     keep_harmful: list[Literal["yes", "no"]] = ["no"]

@@ -107,17 +107,13 @@ def is_english(text: str) -> bool:
     return guess["lang"] == "en" or guess["score"] < 0.5
 
 
-MAX_GROWTH = 1.5  # cleaning removes or replaces; a longer text has been made up
-MIN_LEFT = 0.25  # a small model may give back a post's title alone; what F5 removes from a real text is far less
-
-
-def _refusal(source_text: str, shown_text: str, text: str) -> str | None:
+def _refusal(source_text: str, shown_text: str, text: str, labels: Labels) -> str | None:
     """The reason for which a cleaned text cannot be used, or None. `shown_text`: what of the source the rewriter saw."""
     if not text:
         return "empty_after_rewriting"
-    if len(text) < MIN_LEFT * len(shown_text):
+    if len(text) < labels.min_left * len(shown_text):
         return "lost_in_rewriting"
-    if len(text) > MAX_GROWTH * len(source_text) + 50:
+    if len(text) > labels.max_growth * len(source_text) + 50:
         return "grown_in_rewriting"
     if private_data(source_text) & private_data(text):
         return "private_data_left"
@@ -179,7 +175,7 @@ def rewrite_and_label(
                 continue
             text, found = clean_text(value.text, twitter=twitter)
             counts.cleaned.update(found)
-            if reason := _refusal(question.row["text"], question.values["text"], text):
+            if reason := _refusal(question.row["text"], question.values["text"], text, labels):
                 drop(sink, question.row, reason)
             else:
                 storage.add("rewritten", {"record_id": question.key, "text": text})
