@@ -69,7 +69,7 @@ def test_execution_never_enters_identity(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "new", "asset"),
     [
-        (r"overall_above: \d+", "overall_above: 1", "qc_scores"),
+        (r"overall_above: \d+", "overall_above: 9", "qc_scores"),
         (r"learning_rate: [^,]+", "learning_rate: 1.0e-3", "sft_checkpoint"),
         (r"revision: llm", "revision: other-llm", "user_profiles"),
         (r"max_users_per_slice: \d+", "max_users_per_slice: 99", "filtered_reddit"),
