@@ -91,6 +91,6 @@ def test_mistakes_are_one_sentence_with_a_remedy(project):
     sources = project.profile.model_dump(mode="json")["sources"]
     sources["reddit"]["folder"] = "nowhere/reddit"
     project.edit(sources=sources)
-    assert "nowhere/reddit does not exist; put the source's files there" in message("materialize", "raw_reddit[askdaily]")
+    assert "nowhere/reddit does not exist; put the files there" in message("materialize", "raw_reddit[askdaily]")
     project.edit(colour="blue")
     assert "unknown key `colour`; remove it" in message("status")
