@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (some 5 GB, once; a few minutes) ..."
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "Python 3.11 or 3.12 is needed, this is %d.%d; name one: make PYTHON=python3.11 ..." % v)'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install -q --disable-pip-version-check uv==0.9.30
+	@$(PY) -m pip install -qq --disable-pip-version-check uv==0.9.30
 	@UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(VENV)/bin/uv pip install -q --python $(PY) --compile-bytecode -c constraints.txt -e '.[$(EXTRA),dev]'
 	@touch $(READY)
 

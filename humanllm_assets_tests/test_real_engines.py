@@ -19,7 +19,7 @@ from resources.profile import PROFILES
 REAL = os.environ.get("HUMANLLM_REAL_DATA")
 REAL_SOURCES = {
     "reddit": {"folder": "reddit", "slices": {"emory": {"files": ["RS_emory_A.zst"]}}},
-    "twitter": {"folder": "twitter", "slices": {"nepal": {"files": ["nepal_politicians.parquet"]}}},
+    "twitter": {"folder": "twitter", "slices": {"noaa": {"files": ["noaa_fisheries.parquet"]}}},
     "blogger": {"folder": "blogger", "slices": {"blogtext": {"files": ["blogtext_A.csv"]}}},
     "amazon": {
         "folder": "amazon",
