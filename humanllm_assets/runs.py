@@ -6,11 +6,12 @@ stops the wave there (early cut-off).
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import multiprocessing
 import os
+import select
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -25,7 +26,6 @@ from resources.home import Home
 from resources.profile import Profile
 
 PID_TAG = "humanllm/pid"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -135,16 +135,23 @@ def _workers(profile: Profile, home: Home, number: int) -> ProcessPoolExecutor:
     """Worker processes, started with the first partition: forked from a server process that has imported the libraries once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["humanllm_assets.build", "great_expectations"])
-    return ProcessPoolExecutor(number, mp_context=context, initializer=_start_worker, initargs=(profile, home))
+    return ProcessPoolExecutor(number, mp_context=context, initializer=_start_worker, initargs=(profile, home, os.getpid()))
 
 
-def _start_worker(profile: Profile, home: Home) -> None:
+def _start_worker(profile: Profile, home: Home, command: int) -> None:
     from humanllm_assets.build import build_definitions
 
-    # A killed command must not leave a worker behind that goes on asking: the fork server ends with the command, we with it.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with, args=(os.pidfd_open(command),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C means
     _JOB["all"] = build_definitions(profile, home).resolve_implicit_global_asset_job_def()
+
+
+def _end_with(command: int) -> None:
+    """Wait for the command's end: a killed command must not leave a worker behind that goes on asking."""
+    ended = select.poll()
+    ended.register(command, select.POLLIN)
+    ended.poll()
+    os._exit(1)
 
 
 def _execute(asset: str, partition: str, force: bool) -> str | None:
