@@ -18,7 +18,7 @@ from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.quality.checks import check_results, check_specs
-from humanllm_assets.runs import step_logger
+from humanllm_assets.runs import FORCE_TAG, step_logger
 from resources.engine_resource import duckdb_resource, engine_resource
 from resources.home import Home, home_of
 from resources.profile import Profile
@@ -47,7 +47,6 @@ OWNERS = {
     "evaluation": "team:evaluation",
     "reporting": "team:evaluation",
 }
-FORCE_TAG = "humanllm/force"  # a run with this tag computes even what is up to date
 LLM_POOL = "llm"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from humanllm_assets.lineage.nodes import Dep, every, same
-from humanllm_assets.tasks.plans import TASK_SOURCES
+from humanllm_assets.tasks.plans import pairs, parse_pair
 from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, SOURCES, Profile, Recipe
 
 
@@ -45,7 +45,7 @@ class Partitions:
     @property
     def pairs(self) -> tuple[str, ...]:
         """`<task>-<source>` for every pair that exists."""
-        return tuple(f"{t}-{s}" for t, sources in TASK_SOURCES.items() for s in sources if s in self.profile.sources)
+        return tuple(pairs(self.profile.sources))
 
     @property
     def recipes(self) -> tuple[str, ...]:
@@ -68,15 +68,11 @@ class Partitions:
     def by_source(self, asset: str, sources: tuple[str, ...]) -> Dep:
         return Dep(asset, same(sources))
 
-    def pair_parts(self, pair: str) -> tuple[str, str]:
-        task, _, source = pair.partition("-")
-        return task, source
-
     def pairs_on_source(self, asset: str, upstream_sources: tuple[str, ...], tasks: tuple[str, ...]) -> Dep:
         """Dep of task-source pairs on a source-partitioned asset, for the tasks that read it."""
         parents = {}
         for pair in self.pairs:
-            task, source = self.pair_parts(pair)
+            task, source = parse_pair(pair)
             if task in tasks and profile_source(source) in upstream_sources:
                 parents[pair] = (profile_source(source),)
         return Dep(asset, parents)
@@ -85,30 +81,19 @@ class Partitions:
         """Dep of task-source pairs on the slices of `<asset>`, which belongs to `source`."""
         return Dep(
             asset,
-            {p: self.slices(source) for p in self.pairs if self.pair_parts(p)[0] in tasks and self.pair_parts(p)[1] == source},
+            {p: self.slices(source) for p in self.pairs if parse_pair(p)[0] in tasks and parse_pair(p)[1] == source},
         )
 
     def pairs_of_recipe(self, recipe: Recipe) -> tuple[str, ...]:
         if recipe.objective != "sft":
             return ()
-        return tuple(p for p in self.pairs if self.pair_parts(p)[0] in recipe.tasks and self.pair_parts(p)[1] in recipe.sources)
+        return tuple(p for p in self.pairs if parse_pair(p)[0] in recipe.tasks and parse_pair(p)[1] in recipe.sources)
 
     def pairs_of_benchmark(self, name: str) -> tuple[str, ...]:
         b = self.profile.benchmarks[name]
         if b.task is None:
             return ()
-        return tuple(
-            p for p in self.pairs if self.pair_parts(p)[0] == b.task and (not b.sources or self.pair_parts(p)[1] in b.sources)
-        )
-
-    def sources_of_benchmark(self, name: str) -> tuple[str, ...]:
-        """Sources whose user profiles a benchmark reads (controls with another user's persona, applications)."""
-        b = self.profile.benchmarks[name]
-        if b.task is not None:
-            return tuple(sorted({profile_source(self.pair_parts(p)[1]) for p in self.pairs_of_benchmark(name)}))
-        if b.kind == "application":
-            return tuple(s for s in (b.sources or self.scenario_sources) if s in self.profile_sources)
-        return ()
+        return tuple(p for p in self.pairs if parse_pair(p)[0] == b.task and (not b.sources or parse_pair(p)[1] in b.sources))
 
     def score_keys(self) -> tuple[str, ...]:
         """Multi-partition keys `benchmark|contestant`, in the order in which Dagster joins them."""

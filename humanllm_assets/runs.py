@@ -26,6 +26,7 @@ from resources.home import Home
 from resources.profile import Profile
 
 PID_TAG = "humanllm/pid"
+FORCE_TAG = "humanllm/force"  # a run with this tag computes even what is up to date
 
 
 @dataclass
@@ -161,7 +162,7 @@ def _execute(asset: str, partition: str, force: bool) -> str | None:
             instance=instance,
             partition_key=partition or None,
             asset_selection=[dg.AssetKey(asset)],
-            tags={PID_TAG: str(os.getpid()), **({"humanllm/force": "true"} if force else {})},
+            tags={PID_TAG: str(os.getpid()), **({FORCE_TAG: "true"} if force else {})},
             run_config={"loggers": {"console": {"config": {}}}},
             raise_on_error=False,
         )

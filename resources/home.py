@@ -5,7 +5,7 @@
     journal/                   answers of the models
     models/  servers/          prepared model folders; state of local servers
     training/                  work folders of training runs
-    data_docs/  reports/       pages for people
+    data_docs/                 pages for people
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
 """
@@ -43,10 +43,6 @@ class Home:
     @property
     def data_docs(self) -> Path:
         return self.root / "data_docs"
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
 
     @property
     def training(self) -> Path:

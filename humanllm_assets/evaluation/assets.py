@@ -32,6 +32,7 @@ from humanllm_assets.llm_identity import llm_identity
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.contracts import Contract
 from humanllm_assets.tables import ANSWERS, APPLICATION_ANSWERS, BENCHMARK_ITEMS, CONTESTANTS, FAILURES, REPORT_ROWS, SUMMARY
+from humanllm_assets.tasks.plans import parse_pair
 from humanllm_assets.training.assets import model_weights
 from resources.models import model_folder, weights_digest
 from resources.profile import Model, resolve_path
@@ -53,7 +54,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
     for name, benchmark in profile.benchmarks.items():
         if benchmark.kind == "application":
             wanted = application(str(benchmark.subset)).task
-            pairs[name] = tuple(p for p in parts.pairs if parts.pair_parts(p)[0] == wanted)
+            pairs[name] = tuple(p for p in parts.pairs if parse_pair(p)[0] == wanted)
     listed = [
         Node(
             name="contestants",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from humanllm_assets.evaluation.reports import BenchmarkInputs, Context, Difference, Drop, FunnelInputs, ScoreCount, Stage
 from humanllm_assets.evaluation.scoring import compare
 from humanllm_assets.filtering.asking import read_rows
+from humanllm_assets.tasks.plans import parse_pair
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.step import Step
@@ -74,7 +75,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
             group by all order by all""").fetchall()
         scores += [ScoreCount(*row) for row in found]
     for pair, snapshot in step.inputs["task_datasets"].items():
-        task, _, source = pair.partition("-")
+        task, source = parse_pair(pair)
         for reason, n in snapshot.manifest.counts.dropped.items():
             drops["task data sets", source, f"{task} {reason}"] += n
     merged: Counter[tuple[str, str, int]] = Counter()

@@ -136,14 +136,6 @@ class Graph:
                 todo.extend(self.nodes[item[0]].parents(item[1]))
         return [ap for ap in self.all_partitions() if ap in seen]
 
-    def downstream_closure(self, targets: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The targets and everything below them, parents first."""
-        reached = set(targets)
-        for name, partition in self.all_partitions():
-            if any(parent in reached for parent in self.nodes[name].parents(partition)):
-                reached.add((name, partition))
-        return [ap for ap in self.all_partitions() if ap in reached]
-
 
 def same(partitions: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Mapping in which every partition reads the upstream partition of its own name."""

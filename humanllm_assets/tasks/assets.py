@@ -8,7 +8,7 @@ from humanllm_assets.lineage.nodes import Dep, Node
 from humanllm_assets.partitions import Partitions, profile_source
 from humanllm_assets.quality.contracts import Contract
 from humanllm_assets.tables import DROPPED_SAMPLES, SAMPLES
-from humanllm_assets.tasks.plans import TABLES_READ, create_catalogue
+from humanllm_assets.tasks.plans import TABLES_READ, create_catalogue, parse_pair
 from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_samples
 from resources.prompts import PROMPTS, Prompt
 
@@ -58,7 +58,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 
 def _task_datasets(step: Step) -> None:
-    task, _, source = step.partition.partition("-")
+    task, source = parse_pair(step.partition)
     read = TABLES_READ[task]
     if "records" in read:
         step.records("records", f"filtered_{source}")

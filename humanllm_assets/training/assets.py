@@ -11,6 +11,7 @@ from humanllm_assets.lineage.nodes import Dep, Node, same
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.contracts import Contract
 from humanllm_assets.tables import CONSUMED, DROPPED_TRAINING, MERGE_CHECK, TRAINING_METRICS
+from humanllm_assets.tasks.plans import parse_pair
 from humanllm_assets.training.data import TrainingData, raw_samples, training_samples
 from humanllm_assets.training.launch import Work, prepare_work, read_outcome, run_sft, sft_command, training_failure
 from humanllm_assets.training.merge import merge, verify_merge
@@ -138,8 +139,7 @@ def _training_data(step: Step, out: Path) -> TrainingData:
         return raw_samples(step.con, records, recipe, step.profile.thresholds.tasks.test_fraction, out)
     tables = {}
     for pair, snapshot in step.inputs["task_datasets"].items():
-        task, _, source = pair.partition("-")
-        tables[task, source] = snapshot.path("samples")
+        tables[parse_pair(pair)] = snapshot.path("samples")
     return training_samples(step.con, tables, recipe, out)
 
 
