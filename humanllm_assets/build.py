@@ -48,6 +48,11 @@ OWNERS = {
     "reporting": "team:evaluation",
 }
 LLM_POOL = "llm"
+GATE_CONFIG = {
+    "allow_stale": dg.Field(
+        bool, default_value=False, description="compute although something above is stale; the manifest records what that was"
+    )
+}
 
 
 def partitions_definition(node: Node) -> dg.PartitionsDefinition | None:
@@ -103,6 +108,7 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
         required_resource_keys={"duckdb", "engine"},
         pool=LLM_POOL if node.uses_llm else None,
         output_required=True,
+        config_schema=GATE_CONFIG if node.gated else None,
     )
     def _asset(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         partition = str(context.partition_key) if context.has_partition_key else NO_PARTITION
@@ -122,6 +128,7 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
                 log=context.log.info,
                 run_id=context.run.run_id,
                 force=FORCE_TAG in context.run.tags,
+                allow_stale=node.gated and context.op_execution_context.op_config["allow_stale"],
                 pipes=context,
             )
         except ContractFailed as e:
@@ -169,6 +176,8 @@ def _metadata(snapshot: Snapshot, outcome: Outcome | None) -> dict[str, Any]:
         metadata["built_by"] = dg.MetadataValue.dagster_run(m.run_id)
     if counts.dropped:
         metadata["dropped"] = _two_columns("reason", "rows", counts.dropped)
+    if m.allow_stale:
+        metadata["allow_stale"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in m.allow_stale))
     if m.stages:
         metadata["stages"] = dg.MetadataValue.json({k: v.model_dump() for k, v in m.stages.items()})
     if m.usage:

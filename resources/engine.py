@@ -331,6 +331,7 @@ class Engine:
         self._session: aiohttp.ClientSession | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pools: dict[str, _Pool] = {}  # by model key
+        self._asking: dict[str, asyncio.Event] = {}  # questions under way, by their key; only the loop's thread touches it
 
     def __enter__(self) -> Engine:
         return self
@@ -471,28 +472,41 @@ class Engine:
 
     async def _answer(self, run: _Run, item: _Item) -> LLMReply:
         """Ask until the item has a reply."""
-        call, loop = run.call, asyncio.get_running_loop()
         item.from_journal = False
         reply = None
         while reply is None:
             if item.attempt:
                 run.usage.retries += 1
-            key = call.key(item)
-            # Looked up again: another process, or an equal request of this call, may have asked it meanwhile.
-            found = (await loop.run_in_executor(self._writer, self.journal.get_many, [key])).get(key)
-            if found is None:
-                got = await self._post(run, call, item, key)
-                if isinstance(got, _Refusal):
-                    # Not journalled: a refusal can be the server's settings, which are no part of the question's key.
-                    return call.reply(item, None, got.text, f"refused:{got.status}")
-                run.usage.calls += 1
-                run.usage.input_tokens += got.prompt_tokens
-                run.usage.output_tokens += got.output_tokens
-                found = await loop.run_in_executor(self._writer, self.journal.put, got)
-            else:
-                run.usage.journal_hits += 1
-            reply = call.judge(item, found)
+            got = await self._ask_once(run, item, run.call.key(item))
+            if isinstance(got, _Refusal):
+                # Not journalled: a refusal can be the server's settings, which are no part of the question's key.
+                return run.call.reply(item, None, got.text, f"refused:{got.status}")
+            reply = run.call.judge(item, got)
         return reply
+
+    async def _ask_once(self, run: _Run, item: _Item, key: str) -> Answer | _Refusal:
+        """The answer to a question from the journal, else from a server: once, however many ask it at the same time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            # Looked up again: another process, or an equal request, may have asked it meanwhile.
+            if found := (await loop.run_in_executor(self._writer, self.journal.get_many, [key])).get(key):
+                run.usage.journal_hits += 1
+                return found
+            if key not in self._asking:
+                break
+            await self._asking[key].wait()
+        asking = self._asking[key] = asyncio.Event()
+        try:
+            got = await self._post(run, run.call, item, key)
+            if isinstance(got, _Refusal):
+                return got
+            run.usage.calls += 1
+            run.usage.input_tokens += got.prompt_tokens
+            run.usage.output_tokens += got.output_tokens
+            return await loop.run_in_executor(self._writer, self.journal.put, got)
+        finally:
+            del self._asking[key]
+            asking.set()
 
     async def _post(self, run: _Run, call: _Call, item: _Item, key: str) -> Answer | _Refusal:
         """Send one request until it is answered: other endpoints and pauses for what may pass, a refusal for what will not."""

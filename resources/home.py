@@ -5,6 +5,7 @@
     journal/                   answers of the models
     models/  servers/          prepared model folders; state of local servers
     training/                  work folders of training runs
+    prompts/                   texts of the prompts that were used, by their hash
     data_docs/                 pages for people
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
@@ -43,6 +44,10 @@ class Home:
     @property
     def data_docs(self) -> Path:
         return self.root / "data_docs"
+
+    @property
+    def prompts(self) -> Path:
+        return self.root / "prompts"
 
     @property
     def training(self) -> Path:

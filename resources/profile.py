@@ -355,6 +355,7 @@ class Execution(Strict):
     max_concurrent: int = 4
     duckdb_memory: str = "4GB"
     duckdb_threads: int | None = None
+    require_clean_code: bool = False  # training and benchmarking refuse what was computed from uncommitted code
 
 
 class Profile(Strict):

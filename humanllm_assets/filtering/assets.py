@@ -48,7 +48,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                     deps=(parts.all_slices("raw_amazon", "amazon"),),
                     identity=lambda partition, rules=rules: {"rules": rules},
                     compute=_amazon_core,
-                    code=("humanllm_assets.filtering.rules", "humanllm_assets.sources.readers"),
                 )
             )
         found.append(
@@ -63,7 +62,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                 deps=tuple(deps),
                 identity=lambda partition, rules=rules: {"rules": rules},
                 compute=partial(_eligible, source),
-                code=("humanllm_assets.filtering.rules", "humanllm_assets.sources.readers"),
                 contract=Contract.load("eligible", thresholds, source=source),
             )
         )
@@ -84,7 +82,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                     "caps": thresholds.caps,
                 },
                 compute=partial(_filtered, source),
-                code=("humanllm_assets.filtering.rewriting", "humanllm_assets.filtering.selection"),
                 contract=Contract.load("filtered", thresholds),
                 uses_llm=True,
             )

@@ -92,6 +92,8 @@ class Manifest(Frozen):
     passed: bool = True
     usage: dict[str, Any] = {}
     code: dict[str, Any] = {}
+    why: str = ""  # what made it stale
+    allow_stale: list[str] = []  # what the gate would have refused, had the run's configuration not allowed it
     run_id: str = ""
     started_at: str = ""
     finished_at: str = ""

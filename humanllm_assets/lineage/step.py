@@ -11,6 +11,7 @@ Dagster is not imported here: `humanllm_assets/definitions.py` turns the outcome
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import time
@@ -26,8 +27,9 @@ import duckdb
 from humanllm_assets.lineage.canonical import digest
 from humanllm_assets.lineage.git import code_state
 from humanllm_assets.lineage.nodes import Graph, Node, display
-from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter
+from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter, write_atomically
 from humanllm_assets.tables import select_list
+from resources.prompts import Prompt
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -190,6 +192,7 @@ def run_step(
     log: Callable[[str], None],
     run_id: str = "",
     force: bool = False,
+    allow_stale: bool = False,
     pipes: Any = None,
     audit: Callable[[Node, Step], dict[str, Any]] | None = None,
 ) -> Outcome:
@@ -198,10 +201,11 @@ def run_step(
     Args:
         log: receives progress lines.
         force: compute even when the identity is unchanged.
+        allow_stale: open the gate of a gated node for what is stale above it; the manifest records what that was.
         audit: replaces the Great Expectations audit (tests of the core only).
 
     Raises:
-        StepError: parents missing, input unusable, disk full.
+        StepError: parents missing, a gated node's gate closed, input unusable or changed while it was read, disk full.
         ContractFailed: a critical expectation failed; the old snapshot stays published.
     """
     store = runtime.store
@@ -210,6 +214,7 @@ def run_step(
     def say(line: str) -> None:  # several partitions may report at once
         log(line if line.startswith(name) else f"{name}: {line}")
 
+    allowed = _pass_gate(node, partition, runtime, allow_stale) if node.gated else []
     inputs = pin_inputs(node, partition, store)
     payload = node.full_identity(partition, upstream_versions(inputs))
     identity_hash = digest(payload)
@@ -229,11 +234,13 @@ def run_step(
         raise _storage_error(name, store, e) or e from e
     work = writer.folder.with_name(writer.folder.name + "-work")
     try:
+        _keep_prompts(payload, runtime.home.prompts)
         with runtime.connect() as con:
             step = Step(node, partition, runtime, inputs, identity_hash, writer, con, say, pipes)
             node.compute(step)
             version, tables, files = writer.seal(con)
         step.measures.setdefault("unaccounted_rows", step.counts.unaccounted)
+        _refuse_if_changed(node, partition, inputs, payload)
         verdict = (audit or _audit)(node, step)
         manifest = Manifest(
             asset=node.name,
@@ -251,6 +258,8 @@ def run_step(
             passed=bool(verdict.get("passed", True)),
             usage=step.usage,
             code=code_state(),
+            why=reason,
+            allow_stale=allowed,
             run_id=run_id,
             started_at=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -277,6 +286,48 @@ def run_step(
     say(f"{name}: published {version} ({snapshot.manifest.counts.kept:,} kept of {snapshot.manifest.counts.entered:,}"
         f"{', equal to the version before' if same_content else ''})")  # fmt: skip
     return Outcome(snapshot, reused=False, reason=reason)
+
+
+def _pass_gate(node: Node, partition: str, runtime: Runtime, allow_stale: bool) -> list[str]:
+    """Look at everything above a gated node; returns the stale partitions that were allowed. Raises StepError when it is closed."""
+    from humanllm_assets.lineage.gate import refusal, stale_above, unclean_above
+
+    stale = stale_above(runtime.graph, runtime.store, node, partition)
+    clean = runtime.profile.execution.require_clean_code
+    unclean = unclean_above(runtime.graph, runtime.store, node, partition) if clean else []
+    if unclean or (stale and not allow_stale):
+        raise StepError(refusal(node, partition, [] if allow_stale else stale, unclean))
+    return [str(finding) for finding in stale]
+
+
+def _refuse_if_changed(
+    node: Node, partition: str, inputs: Mapping[str, Mapping[str, Snapshot]], payload: Mapping[str, Any]
+) -> None:
+    """A source file or prompt that was edited while the step ran may have been read before or after: nothing is published."""
+    now = node.full_identity(partition, upstream_versions(inputs))
+    if digest(now) != digest(payload):
+        from humanllm_assets.lineage.plan import explain
+
+        name = display(node.name, partition)
+        raise StepError(
+            f"{name} was not published, because this changed while it ran: {'; '.join(explain(payload, now)[:3])}; "
+            f"run it again: humanllm materialize '{name}'"
+        )
+
+
+def _keep_prompts(payload: Any, folder: Path) -> None:
+    """Keep the text of every prompt that an identity names, by its hash, so that a later difference can be read line by line."""
+    if isinstance(payload, list):
+        for item in payload:
+            _keep_prompts(item, folder)
+    elif isinstance(payload, dict):
+        sha256 = payload.get("text_sha256")
+        if isinstance(sha256, str) and not (path := folder / f"{sha256}.md").exists():
+            text = Prompt.load(payload["name"]).text
+            if hashlib.sha256(text.encode()).hexdigest() == sha256:  # else it was edited just now, and the step will notice
+                write_atomically(path, text.encode())
+        for item in payload.values():
+            _keep_prompts(item, folder)
 
 
 def _why(current: Snapshot | None, payload: Mapping[str, Any]) -> str:
