@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import duckdb
@@ -150,15 +151,17 @@ class World:
         self.during: Callable[[Item], None] = lambda item: None
         self._profile = load_profile("local")
         self._engine: Engine | None = None
+        self._guard = Lock()
 
     def close(self) -> None:
         if self._engine:
             self._engine.close()
 
     def engine(self) -> Engine:
-        if self._engine is None:
-            self._engine = Engine(self._profile, self.root)
-        return self._engine
+        with self._guard:
+            if self._engine is None:
+                self._engine = Engine(self._profile, self.root)
+            return self._engine
 
     @contextmanager
     def _connect(self):
