@@ -13,14 +13,14 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from humanllm_assets import assets_of_profile
-from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node
+from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node, display
 from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.quality.checks import check_results, check_specs
 from humanllm_assets.runs import FORCE_TAG, step_logger
 from resources.engine_resource import duckdb_resource, engine_resource
-from resources.home import Home, home_of
+from resources.home import Home, home_of, storage_problem
 from resources.profile import Profile
 
 # Partitioned checks and multi-partition mappings are marked preview and beta at the pinned version; the graph's tests cover them.
@@ -131,14 +131,18 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
                 allow_stale=node.gated and context.op_execution_context.op_config["allow_stale"],
                 pipes=context,
             )
+            if not outcome.reused:
+                refresh_warehouse(graph, runtime.store, home.warehouse)
         except ContractFailed as e:
             yield from _checks(node, e.snapshot.manifest, home)
             raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None), allow_retries=False) from e
         except (StepError, ValueError) as e:
             # what a user can mend (config, input files, missing models): one sentence, and retrying does not help
             raise dg.Failure(str(e), allow_retries=False) from e
-        if not outcome.reused:
-            refresh_warehouse(graph, runtime.store, home.warehouse)
+        except Exception as e:
+            if problem := storage_problem(e, home.root):
+                raise dg.Failure(f"{display(node.name, partition)}: {problem}", allow_retries=False) from e
+            raise
         yield from _checks(node, outcome.snapshot.manifest, home)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.snapshot.data_version),
