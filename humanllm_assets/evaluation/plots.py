@@ -111,13 +111,14 @@ def ranked(title: str, values: Mapping[str, float], label: str) -> str:
 
 def histograms(title: str, counts: Mapping[str, Mapping[int, int]]) -> str:
     """One small histogram of scores 1-10 per name."""
+    from matplotlib.ticker import MaxNLocator
 
     def draw(axes: Sequence[Axes]) -> None:
         for ax, (name, by_score) in zip(axes, counts.items(), strict=True):
             ax.bar(range(1, 11), [by_score.get(s, 0) for s in range(1, 11)], color=COLORS[0], width=0.85)
             ax.set_title(name, fontsize=9)
             ax.set_xticks([1, 5, 10])
-            ax.yaxis.get_major_locator().set_params(integer=True)
+            ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             ax.grid(axis="x", visible=False)
 
     return _svg(draw, title, (max(3.0, 1.6 * len(counts)), 1.9), panels=len(counts))
