@@ -8,6 +8,8 @@
     data_docs/                 pages for people
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
+    tombstones.json            users to be forgotten, by hash (humanllm_assets/lineage/tombstones.py)
+    receipts/                  what a purge deleted
 """
 
 from __future__ import annotations
@@ -47,6 +49,14 @@ class Home:
     @property
     def training(self) -> Path:
         return self.root / "training"
+
+    @property
+    def tombstones(self) -> Path:
+        return self.root / "tombstones.json"
+
+    @property
+    def receipts(self) -> Path:
+        return self.root / "receipts"
 
     @property
     def warehouse(self) -> Path:
