@@ -178,6 +178,33 @@ def stop(profile: ProfileOption = None) -> None:
     _stop_servers(home)
 
 
+@app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="remove; without it, only list what would go")] = False,
+    grace_minutes: Annotated[float, typer.Option(help="keep what is younger than this")] = 60,
+    rejected_days: Annotated[float, typer.Option(help="keep snapshots that broke their contract this long")] = 7,
+    profile: ProfileOption = None,
+) -> None:
+    """Remove what neither a published partition nor a checkpoint was made from."""
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage.gc import DAY_S, garbage, lines, remove, size
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.runs import running_since
+
+    loaded, home = _profile(profile)
+    graph, now = build_graph(loaded, home.prepare(loaded)), time.time()
+    before = min(now, running_since(home) or now) - 60 * grace_minutes
+    found = garbage(graph, home, SnapshotStore(home.root), before=before, rejected_before=now - DAY_S * rejected_days)
+    for line in lines(found):
+        typer.echo(line)
+    if not found:
+        typer.echo("nothing to remove")
+    elif yes:
+        typer.echo(f"{size(remove(found))} freed")
+    else:
+        typer.echo(f"{size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")
+
+
 def _stop_servers(home: Home) -> None:
     from resources.vllm_server import stop_all
 
