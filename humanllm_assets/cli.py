@@ -179,6 +179,54 @@ def stop(profile: ProfileOption = None) -> None:
 
 
 @app.command()
+def forget(
+    user: Annotated[str, typer.Argument(metavar="SOURCE/USER", help="for example reddit/alice")] = "",
+    reason: Annotated[str, typer.Option(help="kept in plain text: name nobody")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="act without asking")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="delete what is left of a forgotten user")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="list who is forgotten, by hash")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON; without --yes nothing is changed")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what holds a user, forget the user, and with --purge delete what is left (docs/takedown.md)."""
+    import json
+
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage import takedown
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones
+    from humanllm_assets.runs import running_since
+    from resources.journal import JournalInUse
+
+    loaded, home = _profile(profile)
+    try:
+        if listing:
+            for t in read_tombstones(home):
+                typer.echo(f"{t.forgotten_at[:10]}  {t.site:<8} {t.user_sha256[:12]}  {t.reason}")
+            return
+        takedown.check_user(loaded, user)
+        graph, store = build_graph(loaded, home.prepare(loaded)), SnapshotStore(home.root)
+        held = takedown.holdings(graph, store, user)
+        if not as_json:
+            for line in takedown.lines(held, user):
+                typer.echo(line)
+            if not yes and not typer.confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
+                raise typer.Exit(1)
+        done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held]}
+        if yes or not as_json:
+            tombstone = takedown.forget(loaded, home, store, user, reason)
+            done["tombstone"] = tombstone.model_dump()
+            if purge:
+                if running_since(home) is not None:
+                    raise _fail("a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge")
+                done["receipt"] = str(takedown.purge(graph, home, store, user))
+        text = json.dumps(done, indent=1) if as_json else takedown.said(user, done)
+    except (takedown.TakedownError, TombstoneError, JournalInUse) as e:
+        raise _fail(str(e)) from e
+    typer.echo(text)
+
+
+@app.command()
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="remove; without it, only list what would go")] = False,
     grace_minutes: Annotated[float, typer.Option(help="keep what is younger than this")] = 60,

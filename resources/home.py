@@ -8,6 +8,7 @@
     data_docs/                 pages for people
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
+    scratch/                   what DuckDB cannot hold in memory, while a step runs
     tombstones.json            users to be forgotten, by hash (humanllm_assets/lineage/tombstones.py)
     receipts/                  what a purge deleted
 """
@@ -49,6 +50,10 @@ class Home:
     @property
     def training(self) -> Path:
         return self.root / "training"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
 
     @property
     def tombstones(self) -> Path:

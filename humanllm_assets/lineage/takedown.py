@@ -9,24 +9,32 @@ What belongs here: finding and deleting. What does not: the rules that honour a 
 
 from __future__ import annotations
 
+import html
+import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from humanllm_assets.filtering.selection import select_for_llm
+from humanllm_assets.lineage.gc import docs_pages
 from humanllm_assets.lineage.nodes import Graph, display
 from humanllm_assets.lineage.retained import ManifestKey, Retained, key_of, ref_key, retained
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
-from humanllm_assets.lineage.tombstones import Tombstone, adding, empty_places, site_of, user_hash
+from humanllm_assets.lineage.scrub import Mentions, scrub_folder
+from humanllm_assets.lineage.snapshots import PURGED, Snapshot, SnapshotStore, sha256_file, write_atomically
+from humanllm_assets.lineage.tombstones import Tombstone, adding, empty_places, read_tombstones, site_of, user_hash
+from resources.journal import Journal
 
 if TYPE_CHECKING:
     from resources.home import Home
     from resources.profile import Profile
 
 CHECKPOINT = "sft_checkpoint"  # its rows name samples, not users
+MODELS = (CHECKPOINT, "merged_model")
 
 
 class TakedownError(RuntimeError):
@@ -44,6 +52,16 @@ class Holding:
     @property
     def name(self) -> str:
         return display(self.snapshot.manifest.asset, self.snapshot.manifest.partition)
+
+    def as_dict(self) -> dict[str, Any]:
+        m = self.snapshot.manifest
+        head = {
+            "asset": m.asset,
+            "partition": m.partition,
+            "data_version": m.data_version,
+            "manifest": self.snapshot.manifest_file,
+        }
+        return {**head, "published": self.published, "rows": dict(self.rows)}
 
 
 def check_user(profile: Profile, user: str) -> str:
@@ -176,3 +194,170 @@ def _places(profile: Profile, home: Home, store: SnapshotStore, source: str, use
             if con.execute("select count(*) from selected where user_id = ?", [user]).fetchall()[0][0]:
                 held.append(slice_name)
     return held
+
+
+# ---- deleting --------------------------------------------------------------------------------------------------------
+
+
+def blocking(held: Iterable[Holding], user: str) -> str | None:
+    """Why a purge has to wait, with what to type; None when no published snapshot holds the user."""
+    names = [h.name for h in held if h.published]
+    if not names:
+        return None
+    models = [n for n in names if n.startswith(MODELS)]
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
+    targets = "".join(f" '{n}'" for n in names) if len(names) <= 4 else ""
+    other = f"; or take the recipe out of the profile, which unpublishes {', '.join(models)}" if models else ""
+    return f"{shown} still hold {user} and are published; rebuild first: humanllm materialize{targets}{other}"
+
+
+def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
+    """Delete what is left of a forgotten user below the home; returns the receipt's file. No step may be running.
+
+    Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders
+    whose data hold the user; pages that name the user; leftovers of steps that died. In Dagster's records of past runs the ids of
+    the user and of the user's records are replaced, and the values shown beside them. A deleted snapshot's folder keeps
+    `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next one.
+
+    Raises:
+        TakedownError: the user has no tombstone, a published snapshot holds the user, or a damaged one may.
+        JournalInUse: see `Journal.purge`.
+    """
+    hashed = user_hash(user)
+    if not any(t.user_sha256 == hashed for t in read_tombstones(home)):
+        raise TakedownError(f"{user} is not forgotten yet, so the next run would bring it back; run: humanllm forget {user}")
+    found = retained(graph, store)
+    if found.damaged:
+        damaged = found.damaged[0].relative_to(store.root)
+        raise TakedownError(f"{damaged} is damaged, and may hold {user}; delete its folder, then purge again")
+    held = _holdings(graph, found, user)
+    if reason := blocking(held, user):
+        raise TakedownError(reason)
+    staying = found.folders(found.published)
+    gone = {h.snapshot.folder: h for h in held if h.snapshot.folder not in staying}
+    mentions = Mentions([user, *_record_ids(gone, user)])
+    now = datetime.now(UTC)
+    path = home.receipts / f"{now:%Y%m%dT%H%M%SZ}-{hashed[:12]}.json"
+    receipt: dict[str, Any] = {"takedown": hashed, "purged_at": now.isoformat(timespec="seconds"), "complete": False}
+    receipt["snapshots"] = [_described(s) for s in found.snapshots.values() if s.folder in gone]
+    write_atomically(path, _json(receipt))  # an interrupted purge has a receipt too
+    journal = Journal(home.root)
+    try:
+        receipt["answers"] = journal.purge(user)
+    finally:
+        journal.close()
+    pages = {home.data_docs / page for h in gone.values() for page in docs_pages(h.snapshot.manifest.verdict)}
+    receipt["pages"] = _delete_pages(home, {p for p in pages if p.is_file()}, mentions)
+    receipt["training"] = _delete_training(home, user)
+    for leftover in [*store.root.glob("snapshots/*/*/.*"), *home.scratch.glob("*")]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    receipt["run_records"] = scrub_folder(home.dagster, mentions)
+    # the snapshots last: where the user's records have to be looked for is known from them alone
+    for pointer in found.pointers:
+        if pointer.folder in gone:  # of partitions that the graph no longer declares
+            pointer.path.unlink()
+    for folder in gone:
+        mine = [d for d in receipt["snapshots"] if store.root / d["folder"] == folder]
+        stub = {"takedown": hashed, "purged_at": receipt["purged_at"], "receipt": path.name, "snapshots": mine}
+        write_atomically(folder / PURGED, _json(stub))
+    for folder in {p.parent for p in store.root.glob(f"snapshots/*/*/*/{PURGED}")}:
+        if folder in gone or not any(folder.glob("manifest*.json")):
+            _empty(folder)
+    write_atomically(path, _json(receipt | {"complete": True}))
+    return path
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode()
+
+
+def _described(s: Snapshot) -> dict[str, Any]:
+    """A snapshot by its hashes alone."""
+    m = s.manifest
+    return {
+        "asset": m.asset,
+        "partition": m.partition,
+        "data_version": m.data_version,
+        "folder": str(Path(*s.folder.parts[-4:])),
+        "manifest": s.manifest_file,
+        "manifest_sha256": s.manifest_sha256,
+        "files": {file: stored.sha256 for file, stored in m.files.items()},
+    }
+
+
+def _empty(folder: Path) -> None:
+    """Delete all of a purged folder but its `purged.json`; manifests first, so that no reader takes the rest for a snapshot."""
+    for path in sorted(folder.iterdir(), key=lambda p: not p.name.startswith("manifest")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != PURGED:
+            path.unlink()
+
+
+def _record_ids(folders: Iterable[Path], user: str) -> list[str]:
+    """Ids of the user's records in the tables of these snapshots."""
+    found: set[str] = set()
+    with duckdb.connect() as con:
+        for file in (f for folder in folders for f in folder.glob("*.parquet")):
+            table = f"read_parquet({_text(str(file))})"
+            if {"user_id", "record_id"} <= {r[0] for r in con.execute(f"describe select * from {table}").fetchall()}:
+                query = f"select distinct record_id from {table} where user_id = ? and record_id is not null"
+                found.update(r[0] for r in con.execute(query, [user]).fetchall())
+    return sorted(found)
+
+
+def _delete_pages(home: Home, pages: set[Path], mentions: Mentions) -> list[str]:
+    """Delete these pages and all others that name the user; returns their content hashes."""
+    pages |= {p for p in home.data_docs.rglob("*.html") if mentions.found(html.unescape(p.read_text(encoding="utf-8")))}
+    hashes = sorted(sha256_file(p) for p in pages)
+    for page in pages:
+        page.unlink()
+    return hashes
+
+
+def _delete_training(home: Home, user: str) -> list[str]:
+    """Delete the work folders of training runs whose data hold the user; returns their recipes."""
+    deleted = []
+    for data in sorted(home.training.glob("*/samples.parquet")):
+        with duckdb.connect() as con:
+            query = f"select count(*) from read_parquet({_text(str(data))}) where user_id = ?"
+            if con.execute(query, [user]).fetchall()[0][0]:
+                shutil.rmtree(data.parent)
+                deleted.append(data.parent.name)
+    return deleted
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
+
+
+def lines(held: Iterable[Holding], user: str) -> list[str]:
+    """What holds a user, one line per asset; models by name."""
+    by_asset: dict[str, list[Holding]] = {}
+    for h in held:
+        by_asset.setdefault(h.snapshot.manifest.asset, []).append(h)
+    if not by_asset:
+        return [f"No snapshot holds {user}; a tombstone also keeps the user out of files that come later."]
+    out = [f"{'asset':<26} {'published':>9} {'retained':>8} {'rows published':>14}"]
+    for asset, found in by_asset.items():
+        published = [h for h in found if h.published]
+        rows = sum(sum(h.rows.values()) for h in published)
+        derived = "" if any(h.rows for h in found) else "  made from the user's"
+        out.append(f"{asset:<26} {len(published):>9} {len(found) - len(published):>8} {rows:>14,}{derived}")
+        if asset in MODELS:
+            out += [f"  {h.name} {h.snapshot.data_version[:12]}{' (published)' if h.published else ''}" for h in found]
+    return out
+
+
+def said(user: str, done: Mapping[str, Any]) -> str:
+    """What was done, and what to type next."""
+    if "receipt" not in done:
+        return (
+            f"{user} is forgotten (tombstone {done['tombstone']['user_sha256'][:12]}). What held the user is stale; next:\n"
+            f"  humanllm materialize\n  humanllm forget {user} --purge"
+        )
+    receipt = json.loads(Path(done["receipt"]).read_bytes())
+    snapshots, answers, pages = (len(receipt[k]) for k in ("snapshots", "answers", "pages"))
+    return (
+        f"deleted {snapshots} snapshots, {answers} answers, {pages} pages, {len(receipt['training'])} training folders; "
+        f"{receipt['run_records']} run records changed\nreceipt: {done['receipt']}"
+    )
