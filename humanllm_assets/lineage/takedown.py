@@ -341,7 +341,7 @@ def lines(held: Iterable[Holding], user: str) -> list[str]:
     for asset, found in by_asset.items():
         published = [h for h in found if h.published]
         rows = sum(sum(h.rows.values()) for h in published)
-        derived = "" if any(h.rows for h in found) else "  made from the user's"
+        derived = "" if any(h.rows for h in found) else "  by lineage"
         out.append(f"{asset:<26} {len(published):>9} {len(found) - len(published):>8} {rows:>14,}{derived}")
         if asset in MODELS:
             out += [f"  {h.name} {h.snapshot.data_version[:12]}{' (published)' if h.published else ''}" for h in found]
@@ -352,12 +352,12 @@ def said(user: str, done: Mapping[str, Any]) -> str:
     """What was done, and what to type next."""
     if "receipt" not in done:
         return (
-            f"{user} is forgotten (tombstone {done['tombstone']['user_sha256'][:12]}). What held the user is stale; next:\n"
+            f"{user} is forgotten (tombstone {done['tombstone']['user_sha256'][:12]}).\nWhat held the user is stale; next:\n"
             f"  humanllm materialize\n  humanllm forget {user} --purge"
         )
     receipt = json.loads(Path(done["receipt"]).read_bytes())
     snapshots, answers, pages = (len(receipt[k]) for k in ("snapshots", "answers", "pages"))
     return (
-        f"deleted {snapshots} snapshots, {answers} answers, {pages} pages, {len(receipt['training'])} training folders; "
-        f"{receipt['run_records']} run records changed\nreceipt: {done['receipt']}"
+        f"deleted {snapshots} snapshots, {answers} answers, {pages} pages, {len(receipt['training'])} training folders;\n"
+        f"changed {receipt['run_records']} records of past runs; receipt:\n{done['receipt']}"
     )
