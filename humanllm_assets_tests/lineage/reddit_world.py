@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,6 @@ USERS = {"one": ("alice", "bella", "carol", "doris"), "two": ("elena", "fiona")}
 NAMES = tuple(name for names in USERS.values() for name in names)
 CAP = 3  # users of a slice that are asked about: one of slice `one` is not
 RECORDS = 5
-TARGETS = ("qc_scores", "task_datasets")
 _RECORD = re.compile(r"<record>\n(.*)\n</record>", re.S)
 _answer = dummy_server.answer_to
 
@@ -105,29 +104,41 @@ class RedditWorld:
             content = "".join(json.dumps(row) + "\n" for row in rows)
             if not (folder / f"{name}.ndjson").exists() or (folder / f"{name}.ndjson").read_text() != content:
                 (folder / f"{name}.ndjson").write_text(content)
-        before, graph, project = self.server.requests, self.graph, self.project
-        with Engine(project.profile, project.home.root) as engine:
-            runtime = Runtime(project.profile, graph, project.home, project.store, _connect, lambda: engine)
-            self.computed.clear()
-            wanted = [(a, p) for a in TARGETS for p in graph[a].partitions]
-            for asset, partition in graph.upstream_closure(wanted):
-                outcome = run_step(
-                    graph[asset], partition, runtime, log=lambda line: None, run_id="test", audit=lambda node, step: {}
-                )
-                assert outcome.snapshot.manifest.counts.unaccounted == 0, (asset, partition)
-                if not outcome.reused:
-                    self.computed.append((asset, partition))
+        before = self.server.requests
+        graph = self.graph
+        self.computed = run_graph(
+            self.project, graph, [(a, p) for a in ("qc_scores", "task_datasets") for p in graph[a].partitions]
+        )
         return list(self.server.bodies)[len(self.server.bodies) - (self.server.requests - before) :]
 
     def published_text(self) -> str:
-        """Every published table, as text."""
-        parts = []
-        for asset, partition in self.graph.all_partitions():
-            snapshot = self.project.store.published(asset, partition)
-            for table in snapshot.manifest.tables if snapshot else ():
-                rows = duckdb.sql(f"select to_json(t)::varchar from read_parquet('{snapshot.path(table)}') t").fetchall()  # type: ignore[union-attr]
+        return published_text(self.project, self.graph)
+
+
+def run_graph(project: Project, graph: Graph, targets: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Bring the targets and what is above them up to date, without Great Expectations; returns the partitions that computed."""
+    computed = []
+    with Engine(project.profile, project.home.root) as engine:
+        runtime = Runtime(project.profile, graph, project.home, project.store, _connect, lambda: engine)
+        for asset, partition in graph.upstream_closure(targets):
+            node = graph[asset]
+            outcome = run_step(node, partition, runtime, log=lambda line: None, run_id="test", audit=lambda node, step: {})
+            assert outcome.snapshot.manifest.counts.unaccounted == 0, (asset, partition)
+            if not outcome.reused:
+                computed.append((asset, partition))
+    return computed
+
+
+def published_text(project: Project, graph: Graph) -> str:
+    """Every published table, as text."""
+    parts = []
+    for asset, partition in graph.all_partitions():
+        snapshot = project.store.published(asset, partition)
+        if snapshot is not None:
+            for table in snapshot.manifest.tables:
+                rows = duckdb.sql(f"select to_json(t)::varchar from read_parquet('{snapshot.path(table)}') t").fetchall()
                 parts += [row for (row,) in rows]
-        return "\n".join(parts)
+    return "\n".join(parts)
 
 
 @contextmanager

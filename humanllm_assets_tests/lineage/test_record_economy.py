@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from humanllm_assets.build import build_graph
 from humanllm_assets.lineage.takedown import forget
 from humanllm_assets.lineage.tombstones import user_hash
 from humanllm_assets_tests.lineage.reddit_world import (
@@ -17,6 +19,8 @@ from humanllm_assets_tests.lineage.reddit_world import (
     about,
     copying_answer,
     kinds,
+    published_text,
+    run_graph,
     submission,
 )
 from resources import dummy_server
@@ -124,3 +128,26 @@ def test_a_takedown_asks_nothing_and_leaves_nothing_of_the_user(world):
     assert world.run() == [] and world.computed == []
     world.rows["one"].append(submission(name, RECORDS))  # a later file brings the user again
     assert world.run() == [] and name not in world.published_text().lower()
+
+
+def test_takedowns_of_commenters_and_buyers_ask_nothing_and_take_nothing_from_others(project, dummy):
+    """Commenters share Reddit's users; a buyer holds up Amazon's core for others."""
+    graph = build_graph(project.profile, project.home)
+    assets = ("filtered_reddit_comments", "filtered_amazon")
+    targets = [("user_profiles", "amazon"), *((a, p) for a in assets for p in graph[a].partitions)]
+    run_graph(project, graph, targets)
+    asked = dummy.requests
+
+    def records(asset: str) -> set[tuple[str, str]]:
+        files = [str(project.store.published(asset, p).path("records")) for p in graph[asset].partitions]
+        return {*duckdb.sql(f"select user_id, record_id from read_parquet({files})").fetchall()}
+
+    before = {asset: records(asset) for asset in assets}
+    forgotten = {asset: min(user for user, _ in found) for asset, found in before.items()}
+    for user in forgotten.values():
+        forget(project.profile, project.home, project.store, user, "")
+    assert ("amazon_core", "") in run_graph(project, graph, targets)
+    assert dummy.requests == asked
+    for asset, user in forgotten.items():
+        assert records(asset) == {row for row in before[asset] if row[0] != user} < before[asset]
+        assert user not in published_text(project, graph)
