@@ -29,6 +29,7 @@ def _fail(message: str) -> typer.Exit:
 
 
 def _profile(name: str | None) -> tuple[Profile, Home]:
+    from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones
     from resources.home import home_of
     from resources.profile import ProfileError, load_profile
 
@@ -38,7 +39,12 @@ def _profile(name: str | None) -> tuple[Profile, Home]:
         profile = load_profile()
     except ProfileError as e:
         raise _fail(str(e)) from e
-    return profile, home_of(profile)
+    home = home_of(profile)
+    try:
+        read_tombstones(home)  # every verb reads them sooner or later
+    except TombstoneError as e:
+        raise _fail(str(e)) from e
+    return profile, home
 
 
 def _targets(graph: Graph, names: list[str]) -> list[tuple[str, str]]:
@@ -194,7 +200,7 @@ def forget(
     from humanllm_assets.build import build_graph
     from humanllm_assets.lineage import takedown
     from humanllm_assets.lineage.snapshots import SnapshotStore
-    from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones
+    from humanllm_assets.lineage.tombstones import read_tombstones
     from humanllm_assets.runs import running_since
     from resources.journal import JournalInUse
 
@@ -206,13 +212,13 @@ def forget(
             return
         takedown.check_user(loaded, user)
         graph, store = build_graph(loaded, home.prepare(loaded)), SnapshotStore(home.root)
-        held = takedown.holdings(graph, store, user)
+        held, unreadable = takedown.holdings(graph, store, user), takedown.quarantined(loaded, store, user)
         if not as_json:
-            for line in takedown.lines(held, user):
+            for line in takedown.lines(held, unreadable, user):
                 typer.echo(line)
             if not yes and not typer.confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
                 raise typer.Exit(1)
-        done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held]}
+        done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held], "unreadable_rows": unreadable}
         if yes or not as_json:
             tombstone = takedown.forget(loaded, home, store, user, reason)
             done["tombstone"] = tombstone.model_dump()
@@ -221,7 +227,7 @@ def forget(
                     raise _fail("a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge")
                 done["receipt"] = str(takedown.purge(graph, home, store, user))
         text = json.dumps(done, indent=1) if as_json else takedown.said(user, done)
-    except (takedown.TakedownError, TombstoneError, JournalInUse) as e:
+    except (takedown.TakedownError, JournalInUse) as e:
         raise _fail(str(e)) from e
     typer.echo(text)
 

@@ -116,6 +116,19 @@ def _holdings(graph: Graph, found: Retained, user: str) -> list[Holding]:
     return sorted(listed, key=lambda h: (not h.published, order.get(h.snapshot.manifest.asset, len(order)), h.name))
 
 
+def quarantined(profile: Profile, store: SnapshotStore, user: str) -> dict[str, int]:
+    """Unreadable rows of the site's published slices whose raw text mentions the user's name, by file: no rule can read whose
+    they are, so a takedown leaves them."""
+    site, _, name = user.partition("/")
+    slices = [(f"eligible_{s}", p) for s, source in profile.sources.items() if site_of(s) == site for p in source.slices]
+    files = [_text(str(s.path("quarantine"))) for ap in slices if (s := store.published(*ap)) is not None]
+    if not files:
+        return {}
+    with duckdb.connect() as con:
+        query = f"select file, count(*) from read_parquet([{', '.join(files)}]) where contains(raw, ?) group by 1 order by 1"
+        return dict(con.execute(query, [name]).fetchall())
+
+
 def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[ManifestKey, dict[str, int]]:
     """Rows with the user's id, by manifest and table; one query per table of an asset."""
     files: dict[tuple[str, str], dict[str, list[ManifestKey]]] = {}
@@ -330,13 +343,14 @@ def _delete_training(home: Home, user: str) -> list[str]:
 # ---- in words --------------------------------------------------------------------------------------------------------
 
 
-def lines(held: Iterable[Holding], user: str) -> list[str]:
-    """What holds a user, one line per asset; models by name."""
+def lines(held: Iterable[Holding], unreadable: Mapping[str, int], user: str) -> list[str]:
+    """What holds a user, one line per asset; models by name; then files with unreadable rows that mention the name."""
+    left = [f"{n} unreadable rows of {file} mention the name and stay: mend the file" for file, n in unreadable.items()]
     by_asset: dict[str, list[Holding]] = {}
     for h in held:
         by_asset.setdefault(h.snapshot.manifest.asset, []).append(h)
     if not by_asset:
-        return [f"No snapshot holds {user}; a tombstone also keeps the user out of files that come later."]
+        return [f"No snapshot holds {user}; a tombstone keeps the user out of later files.", *left]
     out = [f"{'asset':<26} {'published':>9} {'retained':>8} {'rows published':>14}"]
     for asset, found in by_asset.items():
         published = [h for h in found if h.published]
@@ -345,7 +359,7 @@ def lines(held: Iterable[Holding], user: str) -> list[str]:
         out.append(f"{asset:<26} {len(published):>9} {len(found) - len(published):>8} {rows:>14,}{derived}")
         if asset in MODELS:
             out += [f"  {h.name} {h.snapshot.data_version[:12]}{' (published)' if h.published else ''}" for h in found]
-    return out
+    return out + left
 
 
 def said(user: str, done: Mapping[str, Any]) -> str:

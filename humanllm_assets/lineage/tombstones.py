@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from resources.home import Home
 
 
-class TombstoneError(RuntimeError):
+class TombstoneError(ValueError):
     """The tombstones cannot be read: nothing may be computed, because it might bring a forgotten user back."""
 
 

@@ -131,9 +131,9 @@ def test_a_takedown_asks_nothing_and_leaves_nothing_of_the_user(world):
 
 
 def test_takedowns_of_commenters_and_buyers_ask_nothing_and_take_nothing_from_others(project, dummy):
-    """Commenters share Reddit's users; a buyer holds up Amazon's core for others."""
+    """Commenters share Reddit's users; without the buyer an item would fall out of Amazon's core, and others' reviews with it."""
     graph = build_graph(project.profile, project.home)
-    assets = ("filtered_reddit_comments", "filtered_amazon")
+    assets = ("filtered_reddit_comments", "filtered_amazon", "eligible_amazon")
     targets = [("user_profiles", "amazon"), *((a, p) for a in assets for p in graph[a].partitions)]
     run_graph(project, graph, targets)
     asked = dummy.requests
@@ -143,11 +143,18 @@ def test_takedowns_of_commenters_and_buyers_ask_nothing_and_take_nothing_from_ot
         return {*duckdb.sql(f"select user_id, record_id from read_parquet({files})").fetchall()}
 
     before = {asset: records(asset) for asset in assets}
-    forgotten = {asset: min(user for user, _ in found) for asset, found in before.items()}
-    for user in forgotten.values():
+    sold = [(sum(r.endswith(i) for _, r in before["eligible_amazon"]), u) for u, i in _bought(before["filtered_amazon"])]
+    assert min(sold)[0] == project.profile.thresholds.rules.amazon.min_item_purchases
+    forgotten = dict.fromkeys(assets, min(sold)[1]) | {assets[0]: min(user for user, _ in before[assets[0]])}
+    for user in {*forgotten.values()}:
         forget(project.profile, project.home, project.store, user, "")
     assert ("amazon_core", "") in run_graph(project, graph, targets)
     assert dummy.requests == asked
     for asset, user in forgotten.items():
         assert records(asset) == {row for row in before[asset] if row[0] != user} < before[asset]
         assert user not in published_text(project, graph)
+
+
+def _bought(reviews: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """User and item of reviews; a review's id ends in its item."""
+    return {(user, record_id.rsplit(":", 1)[1]) for user, record_id in reviews}

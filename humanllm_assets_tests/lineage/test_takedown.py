@@ -11,8 +11,9 @@ import pytest
 
 from humanllm_assets.lineage.retained import key_of, retained
 from humanllm_assets.lineage.snapshots import SnapshotError
-from humanllm_assets.lineage.takedown import TakedownError, check_user, forget, holdings, purge
+from humanllm_assets.lineage.takedown import TakedownError, check_user, forget, holdings, purge, quarantined
 from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones, user_hash
+from humanllm_assets.tables import CONSUMED
 from humanllm_assets_tests.lineage.reddit_world import NAMES, RECORDS, USERS, RedditWorld, copying_answer
 from resources import dummy_server
 from resources.dummy_server import DummyServer
@@ -63,6 +64,16 @@ def test_holdings_count_the_users_rows_in_every_table(world):
     assert all(h.published for h in held.values())
     assert not {"eligible_reddit[two]", "raw_reddit[one]"} & set(held)
     assert holdings(world.graph, world.project.store, USER + "2") == []
+
+
+def test_unreadable_rows_that_mention_the_user_are_named(world):
+    file = world.root / "reddit" / "one.ndjson"
+    assert quarantined(world.project.profile, world.project.store, USER) == {}
+    broken = json.dumps({"id": "x", "author": NAME})[:-2] + "\n"
+    world.rows.pop("one")  # the file as it stands below
+    file.write_text(file.read_text() + broken)
+    world.run()
+    assert quarantined(world.project.profile, world.project.store, USER) == {"one.ndjson": 1}
 
 
 def test_a_purge_waits_until_nothing_published_holds_the_user(world):
@@ -139,6 +150,21 @@ def test_a_snapshot_made_from_the_users_holds_the_user_and_is_purged(world):
     purge(world.graph, home, store, USER)
     assert sorted(p.name for p in model.folder.iterdir()) == ["purged.json"]
     assert not list(home.root.glob("published/merged_model/*"))
+
+
+def test_a_checkpoint_holds_the_users_whose_samples_it_consumed(world):
+    store = world.project.store
+    data = store.published("task_datasets", "social_qa-reddit")
+    train = dict(duckdb.sql(f"select user_id, min(sample_id) from read_parquet('{data.path('samples')}') group by 1").fetchall())
+    consumed, left = sorted(train)[:2]
+    writer = store.begin("sft_checkpoint", "r", {"consumed": CONSUMED})
+    writer.write("consumed", [{"position": i, "step": 1, "epoch": i, "rank": 0, "sample_id": train[consumed]} for i in range(3)])
+    with duckdb.connect() as con:
+        version, tables, files = writer.seal(con)
+    update = {"asset": "sft_checkpoint", "partition": "r", "data_version": version, "tables": tables, "files": files}
+    store.add(writer, data.manifest.model_copy(update=update | {"upstream": [data.ref()]}))
+    held = {user: [h for h in holdings(world.graph, store, user) if h.name == "sft_checkpoint[r]"] for user in (consumed, left)}
+    assert [h.rows for h in held[consumed]] == [{"consumed": 3}] and held[left] == []
 
 
 def test_a_user_is_forgotten_once_and_a_damaged_list_stops_everything(world):
