@@ -209,7 +209,7 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     home = (home or home_of(profile)).prepare(profile)
     graph = build_graph(profile, home)
     executor = dg.in_process_executor if profile.execution.executor == "in_process" else dg.multiprocess_executor
-    duckdb: DuckDBResource = duckdb_resource(profile)
+    duckdb: DuckDBResource = duckdb_resource(profile, home)
     return dg.Definitions(
         assets=[to_asset(node, graph, profile, home) for node in graph.nodes.values()],
         resources={"duckdb": duckdb, "engine": engine or engine_resource(profile, home)},

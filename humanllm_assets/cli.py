@@ -29,6 +29,7 @@ def _fail(message: str) -> typer.Exit:
 
 
 def _profile(name: str | None) -> tuple[Profile, Home]:
+    from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones
     from resources.home import home_of
     from resources.profile import ProfileError, load_profile
 
@@ -38,7 +39,12 @@ def _profile(name: str | None) -> tuple[Profile, Home]:
         profile = load_profile()
     except ProfileError as e:
         raise _fail(str(e)) from e
-    return profile, home_of(profile)
+    home = home_of(profile)
+    try:
+        read_tombstones(home)  # every verb reads them sooner or later
+    except TombstoneError as e:
+        raise _fail(str(e)) from e
+    return profile, home
 
 
 def _targets(graph: Graph, names: list[str]) -> list[tuple[str, str]]:
@@ -176,6 +182,81 @@ def stop(profile: ProfileOption = None) -> None:
     """Stop model servers that were started here."""
     _, home = _profile(profile)
     _stop_servers(home)
+
+
+@app.command()
+def forget(
+    user: Annotated[str, typer.Argument(metavar="SOURCE/USER", help="for example reddit/alice")] = "",
+    reason: Annotated[str, typer.Option(help="kept in plain text: name nobody")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="act without asking")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="delete what is left of a forgotten user")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="list who is forgotten, by hash")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON; without --yes nothing is changed")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what holds a user, forget the user, and with --purge delete what is left (docs/takedown.md)."""
+    import json
+
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage import takedown
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.lineage.tombstones import read_tombstones
+    from humanllm_assets.runs import running_since
+    from resources.journal import JournalInUse
+
+    loaded, home = _profile(profile)
+    try:
+        if listing:
+            for t in read_tombstones(home):
+                typer.echo(f"{t.forgotten_at[:10]}  {t.site:<8} {t.user_sha256[:12]}  {t.reason}")
+            return
+        takedown.check_user(loaded, user)
+        graph, store = build_graph(loaded, home.prepare(loaded)), SnapshotStore(home.root)
+        held, unreadable = takedown.holdings(graph, store, user), takedown.quarantined(loaded, store, user)
+        if not as_json:
+            for line in takedown.lines(held, unreadable, user):
+                typer.echo(line)
+            if not yes and not typer.confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
+                raise typer.Exit(1)
+        done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held], "unreadable_rows": unreadable}
+        if yes or not as_json:
+            tombstone = takedown.forget(loaded, home, store, user, reason)
+            done["tombstone"] = tombstone.model_dump()
+            if purge:
+                if running_since(home) is not None:
+                    raise _fail("a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge")
+                done["receipt"] = str(takedown.purge(graph, home, store, user))
+        text = json.dumps(done, indent=1) if as_json else takedown.said(user, done)
+    except (takedown.TakedownError, JournalInUse) as e:
+        raise _fail(str(e)) from e
+    typer.echo(text)
+
+
+@app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="remove; without it, only list what would go")] = False,
+    grace_minutes: Annotated[float, typer.Option(help="keep what is younger than this")] = 60,
+    rejected_days: Annotated[float, typer.Option(help="keep snapshots that broke their contract this long")] = 7,
+    profile: ProfileOption = None,
+) -> None:
+    """Remove what neither a published partition nor a checkpoint was made from."""
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage.gc import DAY_S, garbage, lines, remove, size
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.runs import running_since
+
+    loaded, home = _profile(profile)
+    graph, now = build_graph(loaded, home.prepare(loaded)), time.time()
+    before = min(now, running_since(home) or now) - 60 * grace_minutes
+    found = garbage(graph, home, SnapshotStore(home.root), before=before, rejected_before=now - DAY_S * rejected_days)
+    for line in lines(found):
+        typer.echo(line)
+    if not found:
+        typer.echo("nothing to remove")
+    elif yes:
+        typer.echo(f"{size(remove(found))} freed")
+    else:
+        typer.echo(f"{size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")
 
 
 def _stop_servers(home: Home) -> None:

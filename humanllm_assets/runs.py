@@ -51,6 +51,20 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def running_since(home: Home) -> float | None:
+    """When the oldest Dagster run in progress began (seconds since 1970), queued ones included; None when nothing runs."""
+    states = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
+    with open_instance(home) as instance:
+        records = instance.get_run_records(dg.RunsFilter(statuses=states))
+    return min((r.create_timestamp.timestamp() for r in records), default=None)
+
+
 class _Echo(logging.Handler):
     """Prints a step's own messages."""
 

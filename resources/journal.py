@@ -59,6 +59,10 @@ CREATE INDEX IF NOT EXISTS answers_subject ON answers (subject);
 """
 
 
+class JournalInUse(RuntimeError):
+    """Deleted answers could not be overwritten in the write-ahead log."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """One journalled reply. `top`: the first token's (token, log-probability) pairs, best first."""
@@ -152,13 +156,19 @@ class Journal:
             )
         return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
 
-    def purge(self, subject: str) -> int:
-        """Delete every answer about a user (takedown) and return how many there were; the freed pages are overwritten."""
+    def purge(self, subject: str) -> list[str]:
+        """Delete every answer about a user (takedown) and return their keys; the freed pages are overwritten.
+
+        Raises:
+            JournalInUse: another process reads the journal, so that its log of recent writes still holds the answers.
+        """
         with self._lock:
             self._db.execute("PRAGMA secure_delete=ON")
-            deleted = self._db.execute("DELETE FROM answers WHERE subject = ?", (subject,)).rowcount
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return deleted
+            deleted = self._db.execute("DELETE FROM answers WHERE subject = ? RETURNING key", (subject,)).fetchall()
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise JournalInUse(f"another process uses {self.path}; the answers are deleted, but purge again when it has ended")
+        return sorted(key for (key,) in deleted)
 
     def verify(self) -> list[str]:
         """Keys of the answers whose content no longer matches its stored sha256."""
