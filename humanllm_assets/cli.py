@@ -278,6 +278,13 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; answers and published partitions are kept: run the same command to go on", file=sys.stderr)
         code = 130
+    except Exception as e:
+        from resources.home import homes, storage_problem
+
+        if (problem := storage_problem(e, homes())) is None:
+            raise
+        print(problem, file=sys.stderr)
+        code = 1
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 
 from humanllm_assets.lineage.nodes import Graph, display
 from humanllm_assets.lineage.plan import own_reasons
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from resources.home import Home
+from humanllm_assets.lineage.warehouse import refresh_warehouse
+from resources.home import Home, storage_problem
 from resources.profile import Profile
 
 PID_TAG = "humanllm/pid"
@@ -127,7 +129,7 @@ def materialize(
                     started += 1
                     rest = len(wanted) - len(finished) - len(blocked) - len(running) - 1
                     echo(f"[{started} started, {rest} left] {display(*item)}")
-                    running[pool.submit(_execute, *item, item in forced)] = item
+                    running[pool.submit(_execute, *item, item in forced, home.root)] = item
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 item = running.pop(future)
                 failure = future.result()
@@ -138,6 +140,7 @@ def materialize(
                     blocked.add(item)
                     summary.failed[display(*item)] = failure
                     echo(f"FAILED {failure}")
+    refresh_warehouse(graph, store, home.warehouse)  # steps do it too, but the last of two at once may have seen less
     return summary
 
 
@@ -169,8 +172,17 @@ def _end_with(command: int) -> None:
     os._exit(1)
 
 
-def _execute(asset: str, partition: str, force: bool) -> str | None:
+def _execute(asset: str, partition: str, force: bool, root: Path) -> str | None:
     """Run one partition in this worker; returns the failure's sentence, or None."""
+    try:
+        return _run(asset, partition, force)
+    except Exception as e:  # Dagster's own event log may be what cannot be written
+        if problem := storage_problem(e, root):
+            return f"{display(asset, partition)}: {problem}"
+        raise
+
+
+def _run(asset: str, partition: str, force: bool) -> str | None:
     with dg.DagsterInstance.get() as instance:
         result = _JOB["all"].execute_in_process(
             instance=instance,

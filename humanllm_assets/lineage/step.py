@@ -10,9 +10,7 @@ Dagster is not imported here: `humanllm_assets/definitions.py` turns the outcome
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +27,7 @@ from humanllm_assets.lineage.git import code_state
 from humanllm_assets.lineage.nodes import Graph, Node, display
 from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter, write_atomically
 from humanllm_assets.tables import select_list
+from resources.home import storage_problem
 from resources.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -350,12 +349,5 @@ def _audit(node: Node, step: Step) -> dict[str, Any]:
 
 def _storage_error(name: str, store: SnapshotStore, error: BaseException) -> StepError | None:
     """A sentence for a full or read-only disk; None when the error is something else."""
-    code = getattr(error, "errno", None)
-    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-        return StepError(
-            f"{name}: the disk that holds {store.root} is full; free some space or set HUMANLLM_HOME to another disk, then run it "
-            "again. What was published before is untouched"
-        )
-    if code in (errno.EACCES, errno.EROFS) and os.fspath(store.root) in str(error):
-        return StepError(f"{name}: {store.root} cannot be written; make it writable or set HUMANLLM_HOME to another folder")
-    return None
+    problem = None if isinstance(error, StepError) else storage_problem(error, store.root)
+    return StepError(f"{name}: {problem}") if problem else None
