@@ -91,6 +91,7 @@ class Manifest(Frozen):
     verdict: dict[str, Any] | None = None
     passed: bool = True
     usage: dict[str, Any] = {}
+    answers_sha256: str = ""  # list of the journal answers that were used (answers.py)
     code: dict[str, Any] = {}
     run_id: str = ""
     started_at: str = ""
