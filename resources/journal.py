@@ -132,10 +132,13 @@ class Journal:
         journal._db.execute("SELECT key FROM answers LIMIT 1").fetchall()
         return journal
 
-    def about(self, subject: str) -> int:
-        """How many answers are about a user."""
+    def about(self, subject: str, record: str | None = None) -> int:
+        """How many answers are about a user, or about one record of the user: items are named by the record's id and `#`."""
+        query, values = "SELECT count(*) FROM answers WHERE subject = ?", [subject]
+        if record:
+            query, values = f"{query} AND (item_key = ? OR item_key LIKE ? || '#%')", [subject, record, record]
         with self._lock:
-            return self._db.execute("SELECT count(*) FROM answers WHERE subject = ?", (subject,)).fetchone()[0]
+            return self._db.execute(query, values).fetchone()[0]
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The stored answers among `keys`."""

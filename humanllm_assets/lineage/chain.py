@@ -198,13 +198,14 @@ def resolve(store: SnapshotStore, key: str) -> Target:
             raise AuditError(f"{key} is {'not one checkpoint' if versions else 'no checkpoint'}; retained: {', '.join(listed)}")
     elif pointer is None:
         raise AuditError(f"no checkpoint of `{recipe}` is published; retained ones: {recipe}@{found[0].data_version}")
-    if isinstance(pointer, Pointer):
-        if not version or pointer.data_version == found[0].data_version:
-            folder = store.partition_folder(CHECKPOINT, recipe) / pointer.data_version
-            snapshot = read_snapshot(store, folder, pointer.manifest)
-            if isinstance(snapshot, Damage):
-                raise AuditError(f"{shown(store, pointer_file(store, CHECKPOINT, recipe))} names a snapshot that is not there: {snapshot}")
-            return Target(snapshot, True)
+    if isinstance(pointer, Pointer) and (not version or pointer.data_version == found[0].data_version):
+        folder = store.partition_folder(CHECKPOINT, recipe) / pointer.data_version
+        snapshot = read_snapshot(store, folder, pointer.manifest)
+        if isinstance(snapshot, Damage):
+            raise AuditError(
+                f"{shown(store, pointer_file(store, CHECKPOINT, recipe))} names a snapshot that is not there: {snapshot}"
+            )
+        return Target(snapshot, True)
     return Target(max(found, key=lambda s: s.manifest.finished_at), False)
 
 
