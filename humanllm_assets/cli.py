@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -154,6 +155,68 @@ def summary(profile: ProfileOption = None) -> None:
     from humanllm_assets.summary import print_summary
 
     print_summary(*_profile(profile))
+
+
+audit_app = typer.Typer(no_args_is_help=True, help="Which records fed a checkpoint, and where a record or user went.")
+app.add_typer(audit_app, name="audit")
+JsonOption = Annotated[bool, typer.Option("--json", help="everything, as JSON")]
+
+
+@audit_app.command("checkpoint")
+def audit_checkpoint(
+    key: Annotated[str, typer.Argument(help="recipe, recipe@<data version>, or the folder of a checkpoint or merged model")],
+    as_json: JsonOption = False,
+    html: Annotated[Path | None, typer.Option("--html", help="write one self-contained page there")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="recompute every hash; exit code 1 when a byte was altered")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Which records fed a checkpoint: its snapshots up to the raw files, and the samples it consumed."""
+    from humanllm_assets.lineage.audit import audit_checkpoint as run
+
+    loaded, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: run(home.root, loaded, key, as_json, html, verify, typer.echo, _say)))
+
+
+@audit_app.command("record")
+def audit_record(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="for example reddit:t3_abc")],
+    all_versions: Annotated[bool, typer.Option("--all-versions", help="every retained snapshot, not the published ones")] = False,
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Everything that a record reached, and where it was left out and why."""
+    from humanllm_assets.lineage.trace import audit_record as run
+
+    _, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: run(home.root, record_id, all_versions, as_json, typer.echo)))
+
+
+@audit_app.command("user")
+def audit_user(
+    user_id: Annotated[str, typer.Argument(metavar="SOURCE/NAME", help="for example reddit/alice")],
+    all_versions: Annotated[bool, typer.Option("--all-versions", help="every retained snapshot, not the published ones")] = False,
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Everything that a user's records reached, and where they were left out and why."""
+    from humanllm_assets.lineage.trace import audit_user as run
+
+    _, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: run(home.root, user_id, all_versions, as_json, typer.echo)))
+
+
+def _audited(run: Callable[[], int]) -> int:
+    """Run an audit; a question that cannot be answered is one sentence and exit code 1."""
+    from humanllm_assets.lineage.chain import AuditError
+
+    try:
+        return run()
+    except AuditError as e:
+        raise _fail(str(e)) from e
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 @app.command()

@@ -92,6 +92,7 @@ class Manifest(Frozen):
     verdict: dict[str, Any] | None = None
     passed: bool = True
     usage: dict[str, Any] = {}
+    answers_sha256: str = ""  # list of the journal answers that were used (answers.py)
     code: dict[str, Any] = {}
     why: str = ""  # what made it stale
     allow_stale: list[str] = []  # what the gate would have refused, had the run's configuration not allowed it

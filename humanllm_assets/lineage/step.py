@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from humanllm_assets.lineage.answers import keep_answers
 from humanllm_assets.lineage.canonical import digest
 from humanllm_assets.lineage.git import code_state
 from humanllm_assets.lineage.nodes import Graph, Node, display
@@ -77,6 +78,7 @@ class Step:
     measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
     _engine: Any = None
     _calls_before: int = 0
+    _answers_before: int = 0
 
     @property
     def profile(self) -> Profile:
@@ -88,6 +90,7 @@ class Step:
         engine = self.runtime.engine()
         if self._engine is None:
             self._engine, self._calls_before = engine, len(engine.calls)
+            self._answers_before = engine.used_so_far()
         return engine
 
     @property
@@ -96,6 +99,12 @@ class Step:
         if self._engine is None:
             return {}
         return {label: stats.as_dict() for label, stats in self._engine.calls[self._calls_before :]}
+
+    def keep_answers(self) -> str:
+        """Keep the list of journal answers that the step used; returns its hash for the manifest."""
+        if self._engine is None:
+            return ""
+        return keep_answers(self.runtime.home.root, self._engine.used_since(self._answers_before))
 
     @property
     def workdir(self) -> Path:
@@ -256,6 +265,7 @@ def run_step(
             verdict=verdict,
             passed=bool(verdict.get("passed", True)),
             usage=step.usage,
+            answers_sha256=step.keep_answers(),
             code=code_state(),
             why=reason,
             allow_stale=allowed,
