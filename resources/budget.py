@@ -88,7 +88,8 @@ class Budget:
         """Replace a reservation by what the call really cost; a call that no server answered is given back."""
         with closing(self._open()) as db:
             db.execute(
-                "update budgets set calls = calls - ?, cost = cost + ? where id = ?", (int(not answered), cost - reserved, self.id)
+                "update budgets set calls = calls - ?, cost = cost + ? where id = ?",
+                (int(not answered), cost - reserved, self.id),
             )
 
     def refuse(self) -> None:

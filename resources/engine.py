@@ -34,7 +34,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from resources.budget import Budget
-from resources.errors import BudgetReached, EngineError
+from resources.errors import BUDGET_USED_UP, BudgetReached, EngineError
 from resources.journal import Answer, Journal, answer_key
 from resources.models import ModelError, model_folder
 from resources.profile import Engine as EngineConfig
@@ -529,7 +529,7 @@ class Engine:
             if not self._unsettled:
                 await loop.run_in_executor(self._writer, budget.refuse)
                 raise BudgetReached(
-                    f"the budget is used up ({budget.spent()}); answered requests are kept: refresh again to go on from there"
+                    f"{BUDGET_USED_UP} ({budget.spent()}); answered requests are kept: refresh again to go on from there"
                 )
             await asyncio.sleep(0.02)  # what is under way is paid for: let it arrive, and it may cost less than was reserved
         self._unsettled += 1

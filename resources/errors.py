@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+BUDGET_USED_UP = "the budget is used up"  # begins the message of `BudgetReached`; a run's failure is known by its text alone
+
 
 class EngineError(RuntimeError):
     """No answers can be got; the message names the endpoint or server, the reason and the remedy."""
