@@ -131,8 +131,8 @@ def refresh(
             return
         if daemon:
             backfill = refreshing.hand_over(found, graph, home, limits)
-            typer.echo(f"backfill {backfill} holds these {len(found.items)} partitions; it runs while the UI does (humanllm ui):")
-            typer.echo(f"  http://127.0.0.1:3000/runs/b/{backfill}")
+            typer.echo(f"Dagster has these {len(found.items)} partitions as backfill {backfill}; its daemon runs them.")
+            typer.echo(f"See it with `humanllm ui` at http://127.0.0.1:3000/runs/b/{backfill}")
             return
         raise typer.Exit(refreshing.refresh(loaded, graph, home, names, limits, echo=typer.echo))
     except refreshing.RefreshError as e:

@@ -60,7 +60,7 @@ def totals(forecasts: Sequence[Forecast]) -> dict[str, Any]:
         "journal_hits": total("journal_hits"),
         "input_tokens": total("input_tokens"),
         "output_tokens": total("output_tokens"),
-        "seconds": round(total("seconds"), 1),
+        "seconds": round(total("seconds"), 3),
         "cost": total("cost"),
         "unknown": sum(f.calls is None for f in forecasts),
     }
@@ -190,16 +190,19 @@ def _ending(plan: Plan) -> Iterator[str]:
     yield from textwrap.wrap(said, WIDTH)
     if plan.forecasts():
         tokens = sums["input_tokens"] + sums["output_tokens"]
-        known = "" if sums["exact"] else f" ({sums['certain']:,} of them certain)"
-        said = (
-            f"models: {_number(sums['calls'], sums['exact'])} calls{known}, {_number(sums['journal_hits'], sums['exact'])} answers "
-            f"from the journal, {_number(tokens, not tokens)} tokens, {_time(sums['seconds'])} of model time"
-        )
-        said += f", cost {_money(sums['cost'])}" if plan.priced else ""
-        said += f"; unknown for {sums['unknown']} partitions, of which no run was recorded" if sums["unknown"] else ""
-        yield from textwrap.wrap(said, WIDTH)
-        if not sums["exact"] or tokens:
-            yield "~ = estimated from earlier runs, changed inputs taken as all new" + (", ? = unknown" if sums["unknown"] else "")
+        parts = [f"{_number(sums['calls'], sums['exact'])} calls"] if sums["calls"] or not sums["unknown"] else []
+        if sums["calls"] and not sums["exact"]:
+            parts[0] += f" ({sums['certain']:,} of them certain)"
+        if sums["journal_hits"]:
+            parts.append(f"{_number(sums['journal_hits'], sums['exact'])} answers from the journal")
+        if tokens:
+            parts += [f"{_number(tokens, False)} tokens", f"{_time(sums['seconds'])} of model time"]
+            parts += [f"cost {_money(sums['cost'])}"] if plan.priced else []
+        if sums["unknown"]:
+            parts.append(f"? for {sums['unknown']} partitions, of whose kind none ever ran")
+        yield from textwrap.wrap("models: " + ", ".join(parts), WIDTH)
+        if tokens or (sums["calls"] and not sums["exact"]):
+            yield "~ = estimated from earlier runs, changed inputs taken as all new"
     yield f"next: {plan.command()}"
 
 

@@ -174,7 +174,7 @@ def _change(
 ) -> Change:
     field, rows = ".".join(path), None
     became = "is new" if before is None else "was removed" if after is None else "changed"
-    moved = f"{_short(before)} -> {_short(after)}"
+    moved = f"{_short(before)} -> {_short(after)}" if not isinstance(before or after, Mapping) else became
     head, rest = path[0], path[1:]
     holder = _at(new, path[:-1]) or _at(old, path[:-1])
     if head == "upstream":

@@ -216,7 +216,7 @@ class Forecaster:
         record = self._record(node.name)
         total = record.questions_of(stale.partition)
         if total is None:
-            return Forecast(None, 0, False, None, None, None, None, None, "nothing was recorded yet")
+            return Forecast(None, 0, False, None, None, None, None, None)
         calls = round(total * self._share(node, stale))
         labels = record.by_label
         sums = sum(map(questions, labels.values())) or 1
@@ -256,7 +256,7 @@ class Forecaster:
             journal_hits=hits,
             input_tokens=None if asked is None else round(asked),
             output_tokens=None if said is None else round(said),
-            seconds=None if seconds is None else round(seconds, 1),
+            seconds=None if seconds is None else round(seconds, 3),
             cost=cost,
             note=note,
         )

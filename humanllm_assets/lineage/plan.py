@@ -98,7 +98,7 @@ def plan(
         own = own_changes(graph, store, name, partition, details)
         if own or parents:
             layer = 1 + max((stale[p].layer for p in parents), default=0)
-            reasons = tuple(c.phrase for c in own) or (_follows(parents),)
+            reasons = (*(c.phrase for c in own), *([_follows(parents)] if parents else []))
             stale[name, partition] = Stale(name, partition, reasons, bool(own), tuple(own), parents, layer)
     return list(stale.values())
 
