@@ -19,8 +19,10 @@ from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.quality.checks import check_results, check_specs
+from humanllm_assets.refreshing import refresh_job, source_sensor
 from humanllm_assets.runs import FORCE_TAG, step_logger
 from resources.engine_resource import duckdb_resource, engine_resource
+from resources.errors import EngineError
 from resources.home import Home, home_of, storage_problem
 from resources.profile import Profile
 
@@ -137,8 +139,8 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
         except ContractFailed as e:
             yield from _checks(node, e.snapshot.manifest, home)
             raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None), allow_retries=False) from e
-        except (StepError, ValueError) as e:
-            # what a user can mend (config, input files, missing models): one sentence, and retrying does not help
+        except (StepError, EngineError, ValueError) as e:
+            # what a user can mend (config, input files, servers, a budget): one sentence, and retrying does not help
             raise dg.Failure(str(e), allow_retries=False) from e
         except Exception as e:
             if problem := storage_problem(e, home.root):
@@ -216,8 +218,11 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     deps = launch_deps(graph)
     executor = dg.in_process_executor if profile.execution.executor == "in_process" else dg.multiprocess_executor
     duckdb: DuckDBResource = duckdb_resource(profile, home)
+    refresh = refresh_job(profile, graph, home)
     return dg.Definitions(
         assets=[to_asset(node, deps[node.name], graph, profile, home) for node in graph.nodes.values()],
+        jobs=[refresh],
+        sensors=[source_sensor(graph, refresh)],
         resources={"duckdb": duckdb, "engine": engine or engine_resource(profile, home)},
         executor=executor,
         loggers={"console": step_logger},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -48,28 +47,13 @@ def _profile(name: str | None) -> tuple[Profile, Home]:
     return profile, home
 
 
-def _targets(graph: Graph, names: list[str]) -> list[tuple[str, str]]:
-    """`asset` means all its partitions, `asset[partition]` one; no name means the whole graph."""
-    import difflib
+def _targets(graph: Graph, names: list[str], partition: str | None = None) -> list[tuple[str, str]]:
+    from humanllm_assets.targets import TargetError, parse_targets
 
-    if not names:
-        return graph.all_partitions()
-    targets = []
-    for text in names:
-        found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text)
-        if found is None:
-            raise _fail(f"`{text}` is no target; write asset or asset[partition], for example: user_profiles[reddit]")
-        asset, partition = found[1], found[2]
-        if asset not in graph.nodes:
-            near = difflib.get_close_matches(asset, graph.nodes, 1)
-            raise _fail(
-                f"there is no asset `{asset}`" + (f"; did you mean `{near[0]}`?" if near else "; list them with: humanllm status")
-            )
-        known = graph[asset].partitions
-        if partition is not None and partition not in known:
-            raise _fail(f"{asset} has no partition `{partition}`; it has: {', '.join(known)}")
-        targets += [(asset, partition)] if partition is not None else [(asset, p) for p in known]
-    return targets
+    try:
+        return parse_targets(graph, names, partition)
+    except TargetError as e:
+        raise _fail(str(e)) from e
 
 
 @app.command()
@@ -99,23 +83,67 @@ def _materialize(profile: Profile, home: Home, targets: list[str], force: bool =
     return 1 if summary.failed else 0
 
 
+Targets = Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")]
+PartitionOption = Annotated[str | None, typer.Option("--partition", help="partition of targets that name an asset alone")]
+
+
+def _named(names: list[str], partition: str | None) -> list[str]:
+    return [n if partition is None or "[" in n else f"{n}[{partition}]" for n in names]
+
+
 @app.command()
 def plan(
-    targets: Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")] = None,
+    targets: Targets = None,
+    partition: PartitionOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """List what is stale, and why."""
+    """List what is stale, why, and what rebuilding it will ask of the models. Changes nothing."""
+    import json
+
+    from humanllm_assets import plan_view
     from humanllm_assets.build import build_graph
-    from humanllm_assets.lineage.plan import plan as make_plan
-    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.refreshing import make_plan
 
     loaded, home = _profile(profile)
     graph = build_graph(loaded, home)
-    stale = make_plan(graph, SnapshotStore(home.root), _targets(graph, targets or []))
-    for item in stale:
-        typer.echo(str(item))
-    command = "humanllm materialize" + "".join(f" '{t}'" for t in targets or [])
-    typer.echo(f"{len(stale)} partitions are stale; to rebuild them: {command}" if stale else "everything is up to date")
+    wanted = _targets(graph, targets or [], partition)
+    found = make_plan(loaded, graph, home, _named(targets or [], partition), wanted)
+    typer.echo(json.dumps(plan_view.as_json(found), indent=1) if as_json else plan_view.as_text(found))
+
+
+@app.command()
+def refresh(
+    targets: Targets = None,
+    partition: PartitionOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan and check the budget only")] = False,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="send at most so many LLM calls")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="spend at most so much, by the profile's token prices")] = None,
+    daemon: Annotated[bool, typer.Option("--daemon", help="hand it to Dagster's daemon, to watch in the UI")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Rebuild exactly what `plan` shows. Ends with 1 when something failed, with 3 when the budget held something back."""
+    from humanllm_assets import plan_view, refreshing
+    from humanllm_assets.build import build_graph
+
+    loaded, home = _profile(profile)
+    graph = build_graph(loaded, home.prepare(loaded))
+    names = _named(targets or [], partition)
+    found = refreshing.make_plan(loaded, graph, home, names, _targets(graph, targets or [], partition))
+    limits = refreshing.Limits(max_calls, max_cost)
+    typer.echo(plan_view.as_text(found))
+    try:
+        refreshing.check_budget(found, limits)
+        if dry_run or not found.items:
+            return
+        if daemon:
+            backfill = refreshing.hand_over(found, graph, home, limits)
+            typer.echo(f"Dagster has these {len(found.items)} partitions as backfill {backfill}; its daemon runs them.")
+            typer.echo(f"See it with `humanllm ui` at http://127.0.0.1:3000/runs/b/{backfill}")
+            return
+        raise typer.Exit(refreshing.refresh(loaded, graph, home, names, limits, echo=typer.echo))
+    except refreshing.RefreshError as e:
+        raise _fail(str(e)) from e
 
 
 @app.command()

@@ -105,12 +105,23 @@ def _sha256(content: str) -> str:
 
 
 class Journal:
-    """The journal of a home folder; created when absent. Safe to share between threads."""
+    """The journal of a home folder; created when absent. Safe to share between threads.
 
-    def __init__(self, home: Path):
+    With `read_only` nothing is created or changed: an absent journal is an empty one.
+    """
+
+    def __init__(self, home: Path, *, read_only: bool = False):
         self.path = home / "journal" / "answers.sqlite"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        if read_only:
+            # Not SQLite's own read-only mode, which leaves its two side files behind.
+            where = f"{self.path.absolute().as_uri()}?mode=rw" if self.path.is_file() else ":memory:"
+            self._db = sqlite3.connect(where, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            if where == ":memory:":
+                self._db.executescript(_SCHEMA)
+            self._db.execute("PRAGMA query_only=ON")
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
