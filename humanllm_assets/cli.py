@@ -250,9 +250,7 @@ def gc(
     graph, now = build_graph(loaded, home.prepare(loaded)), time.time()
     since = running_since(home)
     if since is not None:
-        typer.echo(
-            f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays"
-        )
+        typer.echo(f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays")
     before = min(now, since or now) - 60 * grace_minutes
     found = garbage(graph, home, SnapshotStore(home.root), before=before, rejected_before=now - DAY_S * rejected_days)
     for line in lines(found):
