@@ -19,11 +19,12 @@ from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotError,
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.quality.checks import check_results, check_specs
+from humanllm_assets.refreshing import refresh_job, source_sensor
 from humanllm_assets.runs import FORCE_TAG, step_logger
 from humanllm_assets.training.launch import TrainingError
 from humanllm_assets.training.merge import MergeError
-from resources.engine import EngineError
 from resources.engine_resource import duckdb_resource, engine_resource
+from resources.errors import EngineError
 from resources.home import Home, home_of, storage_problem
 from resources.models import ModelError
 from resources.profile import Profile
@@ -54,7 +55,7 @@ OWNERS = {
     "reporting": "team:evaluation",
 }
 LLM_POOL = "llm"
-# What a user can mend (profile, input files, models, servers): the message is a sentence, and retrying does not help.
+# What a user can mend (profile, input files, models, servers, a budget): the message is a sentence, and retrying does not help.
 EXPLAINED = (StepError, SnapshotError, ModelError, ServerError, EngineError, TrainingError, MergeError, ValueError)
 GATE_CONFIG = {
     "allow_stale": dg.Field(
@@ -221,9 +222,12 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     graph = build_graph(profile, home)
     deps = launch_deps(graph)
     executor = dg.in_process_executor if profile.execution.executor == "in_process" else dg.multiprocess_executor
-    duckdb: DuckDBResource = duckdb_resource(profile)
+    duckdb: DuckDBResource = duckdb_resource(profile, home)
+    refresh = refresh_job(profile, graph, home)
     return dg.Definitions(
         assets=[to_asset(node, deps[node.name], graph, profile, home) for node in graph.nodes.values()],
+        jobs=[refresh],
+        sensors=[source_sensor(graph, refresh)],
         resources={"duckdb": duckdb, "engine": engine or engine_resource(profile, home)},
         executor=executor,
         loggers={"console": step_logger},

@@ -19,8 +19,10 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import io
 import queue
 import random
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -33,6 +35,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from resources.budget import Budget
+from resources.errors import BUDGET_USED_UP, BudgetReached, EngineError
 from resources.journal import Answer, Journal, answer_key
 from resources.models import ModelError, model_folder
 from resources.profile import Engine as EngineConfig
@@ -51,10 +55,6 @@ PATIENCE_S = 60.0  # how long all given endpoints of a model may refuse connecti
 PASSING_TRIES = 8  # times one request is sent again after 429, 5xx or a broken connection
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 20.0
 PULLED_AT_ONCE = 200  # requests looked up in the journal together
-
-
-class EngineError(RuntimeError):
-    """No answers can be got; the message names the endpoint or server, the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,12 @@ class _Call:
         if "Qwen3" in self.model.name:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         return orjson.dumps(body)
+
+    def most_cost(self, item: _Item, config: EngineConfig) -> float:
+        """The most that an attempt can cost by the profile's prices: a token holds at least one byte of the prompt, and the
+        chat template adds a few to each message."""
+        asked = sum(len(content.encode("utf-8", "replace")) + 32 for _, content in item.request.messages)
+        return config.cost(asked, self.sampling(item.request, item.attempt)["max_tokens"])
 
     def judge(self, item: _Item, answer: Answer) -> LLMReply | None:
         """The reply, or None when the answer is bad and another attempt is left (the item then stands at that attempt)."""
@@ -316,12 +322,15 @@ class Engine:
     Close it, or use it as a context manager. Safe to call from several threads.
     """
 
-    def __init__(self, profile: Profile, home: Path):
+    def __init__(self, profile: Profile, home: Path, *, journal: Journal | None = None, budget: Budget | None = None):
         self.home = home
         self.config: EngineConfig = profile.engine
-        self.journal = Journal(home)
+        self.journal = journal or Journal(home)
+        self.budget = budget  # limits the calls that are sent; None = no limit
         self.usage = UsageStats()  # of the latest finished or running `ask`
         self.calls: list[tuple[str, UsageStats]] = []  # label and cost of every `ask`, in order
+        self._used = tempfile.TemporaryFile()  # noqa: SIM115  key and digest of every answer used, 64 bytes each
+        self._used_guard = threading.Lock()
         self._models: dict[str, Model] = dict(profile.models)
         self._counters: dict[str, Counter] = {}
         self._servers = LocalServers(home, profile.engine)
@@ -332,6 +341,7 @@ class Engine:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pools: dict[str, _Pool] = {}  # by model key
         self._asking: dict[str, asyncio.Event] = {}  # questions under way, by their key; only the loop's thread touches it
+        self._unsettled = 0  # calls that the budget holds reserved and no answer has settled; used in the loop alone
 
     def __enter__(self) -> Engine:
         return self
@@ -350,6 +360,7 @@ class Engine:
         self._writer.shutdown()
         self._servers.close()
         self.journal.close()
+        self._used.close()
 
     async def _end_work(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -371,6 +382,25 @@ class Engine:
             )
         return self._models[key]
 
+    # -- which answers were used --
+
+    def used_so_far(self) -> int:
+        """A mark to give to `used_since`."""
+        with self._used_guard:
+            return self._used.seek(0, io.SEEK_END)
+
+    def used_since(self, mark: int) -> bytes:
+        """Key and digest (32 bytes each) of every journal answer that replies were made from since the mark."""
+        with self._used_guard:
+            self._used.seek(mark)
+            return self._used.read()
+
+    def _note(self, answer: Answer) -> None:
+        entry = bytes.fromhex(answer.key) + answer.digest
+        with self._used_guard:
+            self._used.seek(0, io.SEEK_END)
+            self._used.write(entry)
+
     # -- asking --
 
     def ask(
@@ -383,6 +413,7 @@ class Engine:
 
         Raises:
             EngineError: no endpoint answers, or the server refuses every request (unknown model, bad key).
+            BudgetReached: the next call would pass the budget's limit.
             ServerError, ModelError: the local server or the model's folder cannot be had.
             Whatever was answered before is in the journal.
         """
@@ -452,6 +483,7 @@ class Engine:
                     unknown.append(item)
                     continue
                 run.usage.journal_hits += 1
+                self._note(found[key])
                 reply = run.call.judge(item, found[key])
                 if reply:
                     replies.append(reply)
@@ -481,6 +513,7 @@ class Engine:
             if isinstance(got, _Refusal):
                 # Not journalled: a refusal can be the server's settings, which are no part of the question's key.
                 return run.call.reply(item, None, got.text, f"refused:{got.status}")
+            self._note(got)
             reply = run.call.judge(item, got)
         return reply
 
@@ -497,7 +530,7 @@ class Engine:
             await self._asking[key].wait()
         asking = self._asking[key] = asyncio.Event()
         try:
-            got = await self._post(run, run.call, item, key)
+            got = await self._send(run, run.call, item, key)
             if isinstance(got, _Refusal):
                 return got
             run.usage.calls += 1
@@ -507,6 +540,33 @@ class Engine:
         finally:
             del self._asking[key]
             asking.set()
+
+    async def _send(self, run: _Run, call: _Call, item: _Item, key: str) -> Answer | _Refusal:
+        """`_post` inside the budget.
+
+        Raises:
+            BudgetReached: the call would pass the limit, also after all calls under way were settled.
+        """
+        budget, loop = self.budget, asyncio.get_running_loop()
+        if budget is None:
+            return await self._post(run, call, item, key)
+        most = call.most_cost(item, self.config)
+        while not await loop.run_in_executor(self._writer, budget.reserve, most):
+            if not self._unsettled:
+                await loop.run_in_executor(self._writer, budget.refuse)
+                raise BudgetReached(
+                    f"{BUDGET_USED_UP} ({budget.spent()}); answered requests are kept: refresh again to go on from there"
+                )
+            await asyncio.sleep(0.02)  # what is under way is paid for: let it arrive, and it may cost less than was reserved
+        self._unsettled += 1
+        try:
+            got = await self._post(run, call, item, key)
+            answered = isinstance(got, Answer)
+            cost = self.config.cost(got.prompt_tokens, got.output_tokens) if isinstance(got, Answer) else 0.0
+            await loop.run_in_executor(self._writer, budget.settle, most, cost, answered)
+        finally:
+            self._unsettled -= 1
+        return got
 
     async def _post(self, run: _Run, call: _Call, item: _Item, key: str) -> Answer | _Refusal:
         """Send one request until it is answered: other endpoints and pauses for what may pass, a refusal for what will not."""
@@ -704,4 +764,4 @@ def _progress(run: _Run, done: int, total: int | None, seconds: float) -> str:
     return ", ".join(parts)
 
 
-__all__ = ["Engine", "EngineError", "LLMReply", "LLMRequest", "ModelError", "ServerError", "UsageStats"]
+__all__ = ["BudgetReached", "Engine", "EngineError", "LLMReply", "LLMRequest", "ModelError", "ServerError", "UsageStats"]

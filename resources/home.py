@@ -9,6 +9,9 @@
     data_docs/                 pages for people
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
+    scratch/                   what DuckDB cannot hold in memory, while a step runs
+    tombstones.json            users to be forgotten, by hash (humanllm_assets/lineage/tombstones.py)
+    receipts/                  what a purge deleted
 """
 
 from __future__ import annotations
@@ -55,6 +58,18 @@ class Home:
     @property
     def training(self) -> Path:
         return self.root / "training"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
+
+    @property
+    def tombstones(self) -> Path:
+        return self.root / "tombstones.json"
+
+    @property
+    def receipts(self) -> Path:
+        return self.root / "receipts"
 
     @property
     def warehouse(self) -> Path:

@@ -252,6 +252,10 @@ class Engine(Strict):
     price_per_million_input: float = 0.0
     price_per_million_output: float = 0.0
 
+    def cost(self, input_tokens: float, output_tokens: float) -> float:
+        """Money for so many tokens, in the currency of the prices."""
+        return (input_tokens * self.price_per_million_input + output_tokens * self.price_per_million_output) / 1e6
+
 
 # ---- training and evaluation -----------------------------------------------------------------------------------------
 

@@ -22,10 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from humanllm_assets.lineage.answers import keep_answers
 from humanllm_assets.lineage.canonical import digest
 from humanllm_assets.lineage.git import code_state
 from humanllm_assets.lineage.nodes import Graph, Node, display
-from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter, write_atomically
+from humanllm_assets.lineage.snapshots import (
+    Counts,
+    Manifest,
+    Snapshot,
+    SnapshotError,
+    SnapshotStore,
+    SnapshotWriter,
+    write_atomically,
+)
 from humanllm_assets.tables import select_list
 from resources.home import storage_problem
 from resources.prompts import Prompt
@@ -77,6 +86,7 @@ class Step:
     measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
     _engine: Any = None
     _calls_before: int = 0
+    _answers_before: int = 0
 
     @property
     def profile(self) -> Profile:
@@ -88,6 +98,7 @@ class Step:
         engine = self.runtime.engine()
         if self._engine is None:
             self._engine, self._calls_before = engine, len(engine.calls)
+            self._answers_before = engine.used_so_far()
         return engine
 
     @property
@@ -96,6 +107,12 @@ class Step:
         if self._engine is None:
             return {}
         return {label: stats.as_dict() for label, stats in self._engine.calls[self._calls_before :]}
+
+    def keep_answers(self) -> str:
+        """Keep the list of journal answers that the step used; returns its hash for the manifest."""
+        if self._engine is None:
+            return ""
+        return keep_answers(self.runtime.home.root, self._engine.used_since(self._answers_before))
 
     @property
     def workdir(self) -> Path:
@@ -217,14 +234,14 @@ def run_step(
     inputs = pin_inputs(node, partition, store)
     payload = node.full_identity(partition, upstream_versions(inputs))
     identity_hash = digest(payload)
-    current = store.published(node.name, partition)
+    current, damage = _current(store, node.name, partition)
     if not force and (known := store.with_identity(node.name, partition, identity_hash)):
         if current is None or known.folder != current.folder or known.manifest_file != current.manifest_file:
             store.publish(known)
         say(f"{name} is up to date: reused the snapshot that run {known.manifest.run_id[:8] or '-'} built")
         return Outcome(known, reused=True, reason="identity unchanged")
 
-    reason = "forced" if force else _why(current, payload)
+    reason = damage or ("forced" if force else _why(current, payload))
     say(f"{name}: computing ({reason})")
     started = time.time()
     try:
@@ -256,6 +273,7 @@ def run_step(
             verdict=verdict,
             passed=bool(verdict.get("passed", True)),
             usage=step.usage,
+            answers_sha256=step.keep_answers(),
             code=code_state(),
             why=reason,
             allow_stale=allowed,
@@ -285,6 +303,14 @@ def run_step(
     say(f"{name}: published {version} ({snapshot.manifest.counts.kept:,} kept of {snapshot.manifest.counts.entered:,}"
         f"{', equal to the version before' if same_content else ''})")  # fmt: skip
     return Outcome(snapshot, reused=False, reason=reason)
+
+
+def _current(store: SnapshotStore, asset: str, partition: str) -> tuple[Snapshot | None, str]:
+    """The published snapshot; when it is gone or altered, None and the reason: the step then makes it again."""
+    try:
+        return store.published(asset, partition), ""
+    except SnapshotError as e:
+        return None, str(e)
 
 
 def _pass_gate(node: Node, partition: str, runtime: Runtime, allow_stale: bool) -> list[str]:
