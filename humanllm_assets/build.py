@@ -143,7 +143,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
             if not outcome.reused:
                 refresh_warehouse(graph, runtime.store, home.warehouse)
         except ContractFailed as e:
-            yield from _checks(node, e.snapshot.manifest, home)
+            yield from _checks(node, e.snapshot.manifest)
             raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None), allow_retries=False) from e
         except EXPLAINED as e:
             raise dg.Failure(str(e), allow_retries=False) from e
@@ -151,7 +151,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
             if problem := storage_problem(e, home.root):
                 raise dg.Failure(f"{display(node.name, partition)}: {problem}", allow_retries=False) from e
             raise
-        yield from _checks(node, outcome.snapshot.manifest, home)
+        yield from _checks(node, outcome.snapshot.manifest)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.snapshot.data_version),
             metadata=_metadata(outcome.snapshot, outcome),
@@ -164,10 +164,10 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
     return _asset
 
 
-def _checks(node: Node, manifest: Manifest, home: Home) -> list[dg.AssetCheckResult]:
+def _checks(node: Node, manifest: Manifest) -> list[dg.AssetCheckResult]:
     if node.contract is None or not manifest.verdict:
         return []
-    return check_results(manifest.verdict, dg.AssetKey(node.name), home.data_docs)
+    return check_results(manifest.verdict, dg.AssetKey(node.name))
 
 
 def _metadata(snapshot: Snapshot, outcome: Outcome | None) -> dict[str, Any]:

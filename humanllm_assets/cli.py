@@ -253,8 +253,12 @@ def ui(
     port: Annotated[int, typer.Option(help="port on loopback")] = 3000,
     profile: ProfileOption = None,
 ) -> None:
-    """Start Dagster's UI and daemon on loopback, with the profile's instance."""
+    """Start Dagster's UI and daemon on loopback, with the profile's instance, and the server of the checks' pages."""
     import socket
+    import subprocess
+
+    from humanllm_assets.quality.docs_server import URL_VARIABLE
+    from resources.vllm_server import die_with_parent
 
     loaded, home = _profile(profile)
     home.prepare(loaded)
@@ -264,6 +268,9 @@ def ui(
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     root = Path(__file__).resolve().parent.parent
     os.chdir(root)
+    if not os.environ.get(URL_VARIABLE):
+        docs = [sys.executable, "-m", "humanllm_assets.quality.docs_server", "--folder", str(home.data_docs)]
+        subprocess.Popen(docs, preexec_fn=die_with_parent)
     typer.echo(f"Dagster opens at http://127.0.0.1:{port} in some 20 s (Ctrl-C stops it)")
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)

@@ -77,7 +77,7 @@ def capped_profile() -> dict:
 
 
 @pytest.mark.real_engine
-@pytest.mark.skipif(not os.environ.get("HUMANLLM_E2E"), reason="takes some eight minutes on two cores; set HUMANLLM_E2E=1")
+@pytest.mark.skipif(not os.environ.get("HUMANLLM_E2E"), reason="takes some five minutes on two cores; set HUMANLLM_E2E=1")
 @pytest.mark.timeout(1500)
 def test_raw_files_become_benchmark_scores(tmp_path):
     profile_file = tmp_path / "capped.yaml"

@@ -528,7 +528,7 @@ class _Supervisor:
             env=server_environment(self.environment),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         self._set(self.state.status, server_pid=self.server.pid)
 
@@ -573,8 +573,8 @@ def _group_lives(group: int) -> bool:
     return True
 
 
-def _die_with_parent() -> None:
-    """In the server's process: be ended by the kernel when the supervisor is killed, so that no server is left behind."""
+def die_with_parent() -> None:
+    """In a started process: be ended by the kernel when its parent ends by whatever means, so that no server is left behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

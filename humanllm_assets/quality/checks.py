@@ -9,7 +9,6 @@ Concept: https://docs.dagster.io/guides/test/asset-checks
 
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -45,25 +44,23 @@ def check_specs(
         ]
 
 
-def check_results(
-    verdict: Mapping[str, Any], asset_key: dg.AssetKey | str, docs_root: Path | None = None
-) -> list[dg.AssetCheckResult]:
+def check_results(verdict: Mapping[str, Any], asset_key: dg.AssetKey | str) -> list[dg.AssetCheckResult]:
     """The results for `check_specs`, from `ContractRun.verdict()` or the copy of it in a manifest.
 
     Critical failures are errors, warnings warn, info always passes and counts. An expectation that could not be evaluated is an
-    error whatever its severity. `docs_root` makes the docs link a path when no docs server is set (HUMANLLM_DOCS_URL).
+    error whatever its severity.
     """
     key = dg.AssetKey.from_coercible(asset_key)
     results = []
     for severity in SEVERITIES:
         rows = [e for e in verdict["expectations"] if e["severity"] == severity]
         if rows:
-            results.append(_result(verdict, severity, rows, key, docs_root))
+            results.append(_result(verdict, severity, rows, key))
     return results
 
 
 def _result(
-    verdict: Mapping[str, Any], severity: str, rows: Sequence[Mapping[str, Any]], key: dg.AssetKey, docs_root: Path | None
+    verdict: Mapping[str, Any], severity: str, rows: Sequence[Mapping[str, Any]], key: dg.AssetKey
 ) -> dg.AssetCheckResult:
     bad = [e for e in rows if e["status"] != "pass"]
     errors = [e for e in rows if e["status"] == "error"]
@@ -85,7 +82,7 @@ def _result(
     if failing := [{"expectation": e["id"], **row} for e in bad for row in e["sample"]]:
         metadata["failing_rows"] = _table(failing[:_FAILING_ROWS])
     for table in dict.fromkeys(e["table"] for e in rows if e["table"] in verdict["docs"]):
-        metadata[f"data_docs_{table}"] = _docs_link(verdict["docs"][table], docs_root)
+        metadata[f"data_docs_{table}"] = dg.MetadataValue.url(page_url(verdict["docs"][table]))
     return dg.AssetCheckResult(
         passed=not errors and (severity == "info" or not bad),
         check_name=check_name(verdict["contract"], severity),
@@ -94,11 +91,6 @@ def _result(
         metadata=metadata,
         description="; ".join(f"{e['expected']}: {e['actual']}" for e in bad[:5]) or f"all {len(rows)} expectations hold",
     )
-
-
-def _docs_link(page: str, docs_root: Path | None) -> dg.MetadataValue:
-    url = page_url(page)
-    return dg.MetadataValue.url(url) if url else dg.MetadataValue.path(docs_root / page if docs_root else page)
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> dg.TableMetadataValue:

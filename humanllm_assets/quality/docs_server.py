@@ -1,7 +1,8 @@
 """Serves the Data Docs pages on loopback, because browsers refuse file links and the Dagster webserver serves no files.
 
     python -m humanllm_assets.quality.docs_server --folder <docs folder> --port 3070
-    export HUMANLLM_DOCS_URL=http://127.0.0.1:3070      # for Dagster, so that checks link to their pages
+
+`humanllm ui` starts it beside Dagster, at the address to which checks link; HUMANLLM_DOCS_URL names another one.
 
 The index, newest page first, is made at every request: steps that write pages at the same time share no file.
 """
@@ -16,13 +17,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 URL_VARIABLE = "HUMANLLM_DOCS_URL"
+PORT = 3070
 _NEWEST = 500  # pages listed in the index
 
 
-def page_url(page: str) -> str | None:
-    """The URL of a page (relative to the docs folder) on the server that HUMANLLM_DOCS_URL names; null when it is unset."""
-    base = os.environ.get(URL_VARIABLE)
-    return f"{base.rstrip('/')}/{quote(page)}" if base else None
+def page_url(page: str) -> str:
+    """The URL of a page (relative to the docs folder) on the server that HUMANLLM_DOCS_URL names, or on this machine's."""
+    base = os.environ.get(URL_VARIABLE) or f"http://127.0.0.1:{PORT}"
+    return f"{base.rstrip('/')}/{quote(page)}"
 
 
 def index_html(folder: Path) -> str:
@@ -72,11 +74,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--folder", type=Path, required=True, help="folder of the Data Docs pages; created when it does not exist"
     )
-    parser.add_argument("--port", type=int, default=3070, help="0 takes a free port")
+    parser.add_argument("--port", type=int, default=PORT, help="0 takes a free port")
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
-    with make_server(options.folder, options.port) as server:
-        print(f"Data Docs: http://127.0.0.1:{server.server_port} (set {URL_VARIABLE} to it)", flush=True)
+    try:
+        server = make_server(options.folder, options.port)
+    except OSError as e:
+        raise SystemExit(
+            f"the checks' pages are not served, because port {options.port} is in use; stop what listens there, or serve them elsewhere: "
+            f"python -m humanllm_assets.quality.docs_server --folder {options.folder} --port {options.port + 1}, "
+            f"and start Dagster with {URL_VARIABLE}=http://127.0.0.1:{options.port + 1}"
+        ) from e
+    with server:
+        print(f"The checks' pages: http://127.0.0.1:{server.server_port}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

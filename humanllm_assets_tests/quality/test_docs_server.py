@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from humanllm_assets.quality.docs_server import URL_VARIABLE, make_server, page_url
+from humanllm_assets.quality.docs_server import URL_VARIABLE, main, make_server, page_url
 
 
 @pytest.fixture
@@ -38,12 +38,18 @@ def test_the_index_lists_pages_that_a_link_opens(served: tuple[Path, str], monke
     (folder / "raw" / "a b" / "measures.html").write_text("page")
     assert 'href="raw/a%20b/measures.html"' in get(f"{base}/index.html")
     monkeypatch.setenv(URL_VARIABLE, f"{base}/")
-    assert get(page_url("raw/a b/measures.html") or "") == "page"
+    assert get(page_url("raw/a b/measures.html")) == "page"
 
 
-def test_without_a_server_there_is_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_lead_to_the_server_that_the_ui_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(URL_VARIABLE, raising=False)
-    assert page_url("raw/measures.html") is None
+    assert page_url("raw/measures.html") == "http://127.0.0.1:3070/raw/measures.html"
+
+
+def test_a_port_in_use_is_one_sentence(served: tuple[Path, str]) -> None:
+    folder, base = served
+    with pytest.raises(SystemExit, match="is in use; stop what listens there"):
+        main(["--folder", str(folder), "--port", base.rpartition(":")[2]])
 
 
 def test_only_the_folder_is_served_and_only_on_loopback(served: tuple[Path, str]) -> None:
