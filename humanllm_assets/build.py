@@ -6,14 +6,15 @@ profile and the engine without patching. (No `from __future__ import annotations
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from humanllm_assets import assets_of_profile
-from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node
+from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node, display
+from humanllm_assets.lineage.reach import launch_deps
 from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
@@ -22,7 +23,7 @@ from humanllm_assets.refreshing import refresh_job, source_sensor
 from humanllm_assets.runs import FORCE_TAG, step_logger
 from resources.engine_resource import duckdb_resource, engine_resource
 from resources.errors import EngineError
-from resources.home import Home, home_of
+from resources.home import Home, home_of, storage_problem
 from resources.profile import Profile
 
 # Partitioned checks and multi-partition mappings are marked preview and beta at the pinned version; the graph's tests cover them.
@@ -92,8 +93,8 @@ def _schema(node: Node) -> dict[str, Any]:
     return {"dagster/column_schema": schemas[main], **{f"columns_of_{t}": schemas[t] for t in others}}
 
 
-def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.AssetsDefinition:
-    """The Dagster asset of a node: one op that runs the memoizing step and reports what it did."""
+def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, home: Home) -> dg.AssetsDefinition:
+    """The Dagster asset of a node: one op that runs the memoizing step and reports what it did. `deps`: from `launch_deps`."""
     partitions_def = partitions_definition(node)
 
     @dg.asset(
@@ -103,7 +104,7 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
         kinds=set(node.kinds),
         owners=[OWNERS[node.group]],
         partitions_def=partitions_def,
-        deps=[dg.AssetDep(d.asset, partition_mapping=partition_mapping(node, d, graph[d.asset])) for d in node.deps],
+        deps=[dg.AssetDep(d.asset, partition_mapping=partition_mapping(node, d, graph[d.asset])) for d in deps],
         code_version=node.load_time_version,
         check_specs=check_specs(node.contract, dg.AssetKey(node.name), partitions_def) if node.contract else None,
         metadata=_schema(node),
@@ -133,14 +134,18 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
                 allow_stale=node.gated and context.op_execution_context.op_config["allow_stale"],
                 pipes=context,
             )
+            if not outcome.reused:
+                refresh_warehouse(graph, runtime.store, home.warehouse)
         except ContractFailed as e:
             yield from _checks(node, e.snapshot.manifest, home)
             raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None), allow_retries=False) from e
         except (StepError, EngineError, ValueError) as e:
             # what a user can mend (config, input files, servers, a budget): one sentence, and retrying does not help
             raise dg.Failure(str(e), allow_retries=False) from e
-        if not outcome.reused:
-            refresh_warehouse(graph, runtime.store, home.warehouse)
+        except Exception as e:
+            if problem := storage_problem(e, home.root):
+                raise dg.Failure(f"{display(node.name, partition)}: {problem}", allow_retries=False) from e
+            raise
         yield from _checks(node, outcome.snapshot.manifest, home)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.snapshot.data_version),
@@ -210,11 +215,12 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     """Definitions of one profile; `home` and `engine` replace the defaults in tests."""
     home = (home or home_of(profile)).prepare(profile)
     graph = build_graph(profile, home)
+    deps = launch_deps(graph)
     executor = dg.in_process_executor if profile.execution.executor == "in_process" else dg.multiprocess_executor
-    duckdb: DuckDBResource = duckdb_resource(profile)
+    duckdb: DuckDBResource = duckdb_resource(profile, home)
     refresh = refresh_job(profile, graph, home)
     return dg.Definitions(
-        assets=[to_asset(node, graph, profile, home) for node in graph.nodes.values()],
+        assets=[to_asset(node, deps[node.name], graph, profile, home) for node in graph.nodes.values()],
         jobs=[refresh],
         sensors=[source_sensor(graph, refresh)],
         resources={"duckdb": duckdb, "engine": engine or engine_resource(profile, home)},

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ def _fail(message: str) -> typer.Exit:
 
 
 def _profile(name: str | None) -> tuple[Profile, Home]:
+    from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones
     from resources.home import home_of
     from resources.profile import ProfileError, load_profile
 
@@ -37,7 +39,12 @@ def _profile(name: str | None) -> tuple[Profile, Home]:
         profile = load_profile()
     except ProfileError as e:
         raise _fail(str(e)) from e
-    return profile, home_of(profile)
+    home = home_of(profile)
+    try:
+        read_tombstones(home)  # every verb reads them sooner or later
+    except TombstoneError as e:
+        raise _fail(str(e)) from e
+    return profile, home
 
 
 def _targets(graph: Graph, names: list[str], partition: str | None = None) -> list[tuple[str, str]]:
@@ -178,6 +185,68 @@ def summary(profile: ProfileOption = None) -> None:
     print_summary(*_profile(profile))
 
 
+audit_app = typer.Typer(no_args_is_help=True, help="Which records fed a checkpoint, and where a record or user went.")
+app.add_typer(audit_app, name="audit")
+JsonOption = Annotated[bool, typer.Option("--json", help="everything, as JSON")]
+
+
+@audit_app.command("checkpoint")
+def audit_checkpoint(
+    key: Annotated[str, typer.Argument(help="recipe, recipe@<data version>, or the folder of a checkpoint or merged model")],
+    as_json: JsonOption = False,
+    html: Annotated[Path | None, typer.Option("--html", help="write one self-contained page there")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="recompute every hash; exit code 1 when a byte was altered")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Which records fed a checkpoint: its snapshots up to the raw files, and the samples it consumed."""
+    from humanllm_assets.lineage.audit import audit_checkpoint as run
+
+    loaded, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: run(home.root, loaded, key, as_json, html, verify, typer.echo, _say)))
+
+
+@audit_app.command("record")
+def audit_record(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="for example reddit:t3_abc")],
+    all_versions: Annotated[bool, typer.Option("--all-versions", help="every retained snapshot, not the published ones")] = False,
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Everything that a record reached, and where it was left out and why."""
+    from humanllm_assets.lineage.trace import audit_record as run
+
+    _, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: run(home.root, record_id, all_versions, as_json, typer.echo)))
+
+
+@audit_app.command("user")
+def audit_user(
+    user_id: Annotated[str, typer.Argument(metavar="SOURCE/NAME", help="for example reddit/alice")],
+    all_versions: Annotated[bool, typer.Option("--all-versions", help="every retained snapshot, not the published ones")] = False,
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Everything that a user's records reached, and where they were left out and why."""
+    from humanllm_assets.lineage.trace import audit_user as run
+
+    _, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: run(home.root, user_id, all_versions, as_json, typer.echo)))
+
+
+def _audited(run: Callable[[], int]) -> int:
+    """Run an audit; a question that cannot be answered is one sentence and exit code 1."""
+    from humanllm_assets.lineage.chain import AuditError
+
+    try:
+        return run()
+    except AuditError as e:
+        raise _fail(str(e)) from e
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(help="port on loopback")] = 3000,
@@ -206,6 +275,81 @@ def stop(profile: ProfileOption = None) -> None:
     _stop_servers(home)
 
 
+@app.command()
+def forget(
+    user: Annotated[str, typer.Argument(metavar="SOURCE/USER", help="for example reddit/alice")] = "",
+    reason: Annotated[str, typer.Option(help="kept in plain text: name nobody")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="act without asking")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="delete what is left of a forgotten user")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="list who is forgotten, by hash")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON; without --yes nothing is changed")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what holds a user, forget the user, and with --purge delete what is left (docs/takedown.md)."""
+    import json
+
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage import takedown
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.lineage.tombstones import read_tombstones
+    from humanllm_assets.runs import running_since
+    from resources.journal import JournalInUse
+
+    loaded, home = _profile(profile)
+    try:
+        if listing:
+            for t in read_tombstones(home):
+                typer.echo(f"{t.forgotten_at[:10]}  {t.site:<8} {t.user_sha256[:12]}  {t.reason}")
+            return
+        takedown.check_user(loaded, user)
+        graph, store = build_graph(loaded, home.prepare(loaded)), SnapshotStore(home.root)
+        held, unreadable = takedown.holdings(graph, store, user), takedown.quarantined(loaded, store, user)
+        if not as_json:
+            for line in takedown.lines(held, unreadable, user):
+                typer.echo(line)
+            if not yes and not typer.confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
+                raise typer.Exit(1)
+        done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held], "unreadable_rows": unreadable}
+        if yes or not as_json:
+            tombstone = takedown.forget(loaded, home, store, user, reason)
+            done["tombstone"] = tombstone.model_dump()
+            if purge:
+                if running_since(home) is not None:
+                    raise _fail("a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge")
+                done["receipt"] = str(takedown.purge(graph, home, store, user))
+        text = json.dumps(done, indent=1) if as_json else takedown.said(user, done)
+    except (takedown.TakedownError, JournalInUse) as e:
+        raise _fail(str(e)) from e
+    typer.echo(text)
+
+
+@app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="remove; without it, only list what would go")] = False,
+    grace_minutes: Annotated[float, typer.Option(help="keep what is younger than this")] = 60,
+    rejected_days: Annotated[float, typer.Option(help="keep snapshots that broke their contract this long")] = 7,
+    profile: ProfileOption = None,
+) -> None:
+    """Remove what neither a published partition nor a checkpoint was made from."""
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage.gc import DAY_S, garbage, lines, remove, size
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.runs import running_since
+
+    loaded, home = _profile(profile)
+    graph, now = build_graph(loaded, home.prepare(loaded)), time.time()
+    before = min(now, running_since(home) or now) - 60 * grace_minutes
+    found = garbage(graph, home, SnapshotStore(home.root), before=before, rejected_before=now - DAY_S * rejected_days)
+    for line in lines(found):
+        typer.echo(line)
+    if not found:
+        typer.echo("nothing to remove")
+    elif yes:
+        typer.echo(f"{size(remove(found))} freed")
+    else:
+        typer.echo(f"{size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")
+
+
 def _stop_servers(home: Home) -> None:
     from resources.vllm_server import stop_all
 
@@ -225,6 +369,13 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; answers and published partitions are kept: run the same command to go on", file=sys.stderr)
         code = 130
+    except Exception as e:
+        from resources.home import homes, storage_problem
+
+        if (problem := storage_problem(e, homes())) is None:
+            raise
+        print(problem, file=sys.stderr)
+        code = 1
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

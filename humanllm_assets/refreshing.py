@@ -64,7 +64,7 @@ def _runtime(profile: Profile, graph: Graph, home: Home) -> Runtime:
     def no_engine() -> Any:
         raise RuntimeError("a plan asks no model")
 
-    return Runtime(profile, graph, home, SnapshotStore(home.root), duckdb_resource(profile).get_connection, no_engine)
+    return Runtime(profile, graph, home, SnapshotStore(home.root), duckdb_resource(profile, home).get_connection, no_engine)
 
 
 def make_plan(

@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 
 from humanllm_assets.lineage.nodes import Graph, display
 from humanllm_assets.lineage.plan import Item, own_reasons
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from resources.home import Home
+from humanllm_assets.lineage.warehouse import refresh_warehouse
+from resources.home import Home, storage_problem
 from resources.profile import Profile
 
 PID_TAG = "humanllm/pid"
@@ -49,6 +51,20 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
             if pid and not os.path.exists(f"/proc/{pid}"):
                 instance.report_run_failed(run, "its process was killed")
         yield instance
+
+
+def running_since(home: Home) -> float | None:
+    """When the oldest Dagster run in progress began (seconds since 1970), queued ones included; None when nothing runs."""
+    states = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
+    with open_instance(home) as instance:
+        records = instance.get_run_records(dg.RunsFilter(statuses=states))
+    return min((r.create_timestamp.timestamp() for r in records), default=None)
 
 
 class _Echo(logging.Handler):
@@ -161,10 +177,12 @@ def materialize(
     with open_instance(home), _workers(profile, home, concurrency) as pool:
 
         def submit(item: Item, forced: bool) -> Future[str | None]:
-            return pool.submit(_execute, *item, {**(tags or {}), **({FORCE_TAG: "true"} if forced else {})})
+            return pool.submit(_execute, *item, {**(tags or {}), **({FORCE_TAG: "true"} if forced else {})}, home.root)
 
         store = SnapshotStore(home.root)
-        return drive(graph, store, targets, submit, concurrency=concurrency, echo=echo, force=force, allow=allow)
+        summary = drive(graph, store, targets, submit, concurrency=concurrency, echo=echo, force=force, allow=allow)
+    refresh_warehouse(graph, store, home.warehouse)  # steps do it too, but the last of two at once may have seen less
+    return summary
 
 
 # ---- worker processes ------------------------------------------------------------------------------------------------
@@ -195,8 +213,17 @@ def _end_with(command: int) -> None:
     os._exit(1)
 
 
-def _execute(asset: str, partition: str, tags: Mapping[str, str]) -> str | None:
+def _execute(asset: str, partition: str, tags: Mapping[str, str], root: Path) -> str | None:
     """Run one partition in this worker; returns the failure's sentence, or None."""
+    try:
+        return _run(asset, partition, tags)
+    except Exception as e:  # Dagster's own event log may be what cannot be written
+        if problem := storage_problem(e, root):
+            return f"{display(asset, partition)}: {problem}"
+        raise
+
+
+def _run(asset: str, partition: str, tags: Mapping[str, str]) -> str | None:
     with dg.DagsterInstance.get() as instance:
         result = _JOB["all"].execute_in_process(
             instance=instance,

@@ -19,8 +19,10 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import io
 import queue
 import random
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -327,6 +329,8 @@ class Engine:
         self.budget = budget  # limits the calls that are sent; None = no limit
         self.usage = UsageStats()  # of the latest finished or running `ask`
         self.calls: list[tuple[str, UsageStats]] = []  # label and cost of every `ask`, in order
+        self._used = tempfile.TemporaryFile()  # noqa: SIM115  key and digest of every answer used, 64 bytes each
+        self._used_guard = threading.Lock()
         self._models: dict[str, Model] = dict(profile.models)
         self._counters: dict[str, Counter] = {}
         self._servers = LocalServers(home, profile.engine)
@@ -356,6 +360,7 @@ class Engine:
         self._writer.shutdown()
         self._servers.close()
         self.journal.close()
+        self._used.close()
 
     async def _end_work(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -376,6 +381,25 @@ class Engine:
                 f"the model `{key}` is not defined; known: {', '.join(sorted(self._models))}; add it to the profile"
             )
         return self._models[key]
+
+    # -- which answers were used --
+
+    def used_so_far(self) -> int:
+        """A mark to give to `used_since`."""
+        with self._used_guard:
+            return self._used.seek(0, io.SEEK_END)
+
+    def used_since(self, mark: int) -> bytes:
+        """Key and digest (32 bytes each) of every journal answer that replies were made from since the mark."""
+        with self._used_guard:
+            self._used.seek(mark)
+            return self._used.read()
+
+    def _note(self, answer: Answer) -> None:
+        entry = bytes.fromhex(answer.key) + answer.digest
+        with self._used_guard:
+            self._used.seek(0, io.SEEK_END)
+            self._used.write(entry)
 
     # -- asking --
 
@@ -459,6 +483,7 @@ class Engine:
                     unknown.append(item)
                     continue
                 run.usage.journal_hits += 1
+                self._note(found[key])
                 reply = run.call.judge(item, found[key])
                 if reply:
                     replies.append(reply)
@@ -488,6 +513,7 @@ class Engine:
             if isinstance(got, _Refusal):
                 # Not journalled: a refusal can be the server's settings, which are no part of the question's key.
                 return run.call.reply(item, None, got.text, f"refused:{got.status}")
+            self._note(got)
             reply = run.call.judge(item, got)
         return reply
 

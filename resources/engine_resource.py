@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from resources.engine import Engine
 
 
-def duckdb_resource(profile: Profile) -> DuckDBResource:
-    """In-memory connections that read snapshots: no file is locked, so partitions run at once."""
-    config: dict[str, object] = {"memory_limit": profile.execution.duckdb_memory}
+def duckdb_resource(profile: Profile, home: Home) -> DuckDBResource:
+    """In-memory connections that read snapshots: no file is locked, so partitions run at once. What does not fit lies in the home."""
+    config: dict[str, object] = {"memory_limit": profile.execution.duckdb_memory, "temp_directory": str(home.scratch)}
     if profile.execution.duckdb_threads:
         config["threads"] = profile.execution.duckdb_threads
     return DuckDBResource(database=":memory:", connection_config=config)

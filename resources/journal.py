@@ -23,8 +23,9 @@ import hashlib
 import json
 import sqlite3
 import threading
+import urllib.parse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,10 @@ CREATE INDEX IF NOT EXISTS answers_subject ON answers (subject);
 """
 
 
+class JournalInUse(RuntimeError):
+    """Deleted answers could not be overwritten in the write-ahead log."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """One journalled reply. `top`: the first token's (token, log-probability) pairs, best first."""
@@ -73,6 +78,11 @@ class Answer:
     finish_reason: str
     content: str
     top: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of everything that the journal holds of the answer but its time: what a step binds in its manifest."""
+        return hashlib.sha256(canonical_json(astuple(self))).digest()
 
 
 def answer_key(
@@ -116,6 +126,34 @@ class Journal:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
+
+    @classmethod
+    def reading(cls, home: Path) -> Journal | None:
+        """The journal of a home folder for reading alone, or None when there is none; nothing is created or changed.
+
+        Raises:
+            sqlite3.DatabaseError: the file is no journal.
+        """
+        path = home / "journal" / "answers.sqlite"
+        if not path.is_file():
+            return None
+        journal = cls.__new__(cls)
+        journal.path, journal._lock = path, threading.Lock()
+        # A finished log has been written back: the file alone is then whole, and opening it as immutable leaves no files beside it.
+        log = path.with_name(path.name + "-wal")
+        mode = "mode=ro" if log.is_file() and log.stat().st_size else "mode=ro&immutable=1"
+        address = f"file:{urllib.parse.quote(str(path))}?{mode}"
+        journal._db = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        journal._db.execute("SELECT key FROM answers LIMIT 1").fetchall()
+        return journal
+
+    def about(self, subject: str, record: str | None = None) -> int:
+        """How many answers are about a user, or about one record of the user: items are named by the record's id and `#`."""
+        query, values = "SELECT count(*) FROM answers WHERE subject = ?", [subject]
+        if record:
+            query, values = f"{query} AND (item_key = ? OR item_key LIKE ? || '#%')", [subject, record, record]
+        with self._lock:
+            return self._db.execute(query, values).fetchone()[0]
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The stored answers among `keys`."""
@@ -163,13 +201,19 @@ class Journal:
             )
         return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
 
-    def purge(self, subject: str) -> int:
-        """Delete every answer about a user (takedown) and return how many there were; the freed pages are overwritten."""
+    def purge(self, subject: str) -> list[str]:
+        """Delete every answer about a user (takedown) and return their keys; the freed pages are overwritten.
+
+        Raises:
+            JournalInUse: another process reads the journal, so that its log of recent writes still holds the answers.
+        """
         with self._lock:
             self._db.execute("PRAGMA secure_delete=ON")
-            deleted = self._db.execute("DELETE FROM answers WHERE subject = ?", (subject,)).rowcount
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return deleted
+            deleted = self._db.execute("DELETE FROM answers WHERE subject = ? RETURNING key", (subject,)).fetchall()
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise JournalInUse(f"another process uses {self.path}; the answers are deleted, but purge again when it has ended")
+        return sorted(key for (key,) in deleted)
 
     def verify(self) -> list[str]:
         """Keys of the answers whose content no longer matches its stored sha256."""

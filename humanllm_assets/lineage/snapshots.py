@@ -30,6 +30,7 @@ from humanllm_assets.tables import Table, arrow_schema, select_list
 
 VERSION_DIGITS = 20  # of a data version: 80 bits
 UNPARTITIONED = "all"  # folder name where an asset has no partitions
+PURGED = "purged.json"  # in the folder of a snapshot that a takedown deleted: what it was, when, by which takedown
 _BATCH = 1024  # rows held in memory per table before they are written
 
 
@@ -91,6 +92,7 @@ class Manifest(Frozen):
     verdict: dict[str, Any] | None = None
     passed: bool = True
     usage: dict[str, Any] = {}
+    answers_sha256: str = ""  # list of the journal answers that were used (answers.py)
     code: dict[str, Any] = {}
     why: str = ""  # what made it stale
     allow_stale: list[str] = []  # what the gate would have refused, had the run's configuration not allowed it
@@ -327,6 +329,12 @@ class SnapshotStore:
             content = path.read_bytes()
             manifest = Manifest.model_validate_json(content)
         except FileNotFoundError as e:
+            if (folder / PURGED).is_file():
+                purged = json.loads((folder / PURGED).read_bytes())
+                raise SnapshotError(
+                    f"the snapshot {folder.relative_to(self.root)} was purged on {purged['purged_at']} by takedown "
+                    f"{purged['takedown'][:12]} (receipts/{purged['receipt']})"
+                ) from e
             raise SnapshotError(
                 f"the snapshot {folder.relative_to(self.root)} lacks {name}; materialize that partition again"
             ) from e

@@ -10,9 +10,7 @@ Dagster is not imported here: `humanllm_assets/definitions.py` turns the outcome
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from humanllm_assets.lineage.answers import keep_answers
 from humanllm_assets.lineage.canonical import digest
 from humanllm_assets.lineage.git import code_state
 from humanllm_assets.lineage.nodes import Graph, Node, display
 from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter, write_atomically
 from humanllm_assets.tables import select_list
+from resources.home import storage_problem
 from resources.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Step:
     measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
     _engine: Any = None
     _calls_before: int = 0
+    _answers_before: int = 0
 
     @property
     def profile(self) -> Profile:
@@ -89,6 +90,7 @@ class Step:
         engine = self.runtime.engine()
         if self._engine is None:
             self._engine, self._calls_before = engine, len(engine.calls)
+            self._answers_before = engine.used_so_far()
         return engine
 
     @property
@@ -97,6 +99,12 @@ class Step:
         if self._engine is None:
             return {}
         return {label: stats.as_dict() for label, stats in self._engine.calls[self._calls_before :]}
+
+    def keep_answers(self) -> str:
+        """Keep the list of journal answers that the step used; returns its hash for the manifest."""
+        if self._engine is None:
+            return ""
+        return keep_answers(self.runtime.home.root, self._engine.used_since(self._answers_before))
 
     @property
     def workdir(self) -> Path:
@@ -257,6 +265,7 @@ def run_step(
             verdict=verdict,
             passed=bool(verdict.get("passed", True)),
             usage=step.usage,
+            answers_sha256=step.keep_answers(),
             code=code_state(),
             why=reason,
             allow_stale=allowed,
@@ -350,12 +359,5 @@ def _audit(node: Node, step: Step) -> dict[str, Any]:
 
 def _storage_error(name: str, store: SnapshotStore, error: BaseException) -> StepError | None:
     """A sentence for a full or read-only disk; None when the error is something else."""
-    code = getattr(error, "errno", None)
-    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-        return StepError(
-            f"{name}: the disk that holds {store.root} is full; free some space or set HUMANLLM_HOME to another disk, then run it "
-            "again. What was published before is untouched"
-        )
-    if code in (errno.EACCES, errno.EROFS) and os.fspath(store.root) in str(error):
-        return StepError(f"{name}: {store.root} cannot be written; make it writable or set HUMANLLM_HOME to another folder")
-    return None
+    problem = None if isinstance(error, StepError) else storage_problem(error, store.root)
+    return StepError(f"{name}: {problem}") if problem else None

@@ -1,0 +1,437 @@
+"""Where a record or a user went: every row, item, score, sample, training position and benchmark answer, and where it was left out.
+
+A row belongs to a record when one of its id columns (`derived.ID_COLUMNS`) holds the record's id, or the id of a row that belongs
+to the record and lies in a snapshot which the row's own snapshot was made from. So the answer follows the references between
+snapshots: a sample id that two versions of a data set share is not taken for one sample. Nothing is known here about single
+assets; what each row says is read from its columns.
+
+By default the published snapshots are searched with everything that they were made from, because a checkpoint may have been
+trained on a data set that has been replaced since.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+
+from humanllm_assets.lineage.chain import AuditError, Chain, Damage, Key, key_of, published, retained, with_ancestors
+from humanllm_assets.lineage.derived import (
+    ID_COLUMNS,
+    INDEX_FROM_ROWS,
+    columns_of,
+    files,
+    id_expressions,
+    index_of,
+    text,
+)
+from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from resources.journal import Journal
+
+Echo = Callable[[str], None]
+WIDTH = 80
+SOURCES = ("reddit", "twitter", "blogger", "amazon")
+_LONGEST = 120  # characters of a text that are shown
+_OWN = ("record_id", "item_id", "sample_id")  # a table whose first column is one of these holds the rows that it names
+_AT_ONCE = 1000  # ids in one condition
+
+
+class Hit(NamedTuple):
+    """One row that was reached. `via`: `own`, or `context` for what was made from others' answers to the record."""
+
+    key: Key
+    table: str
+    row: dict[str, Any]
+    via: str
+
+
+@dataclass
+class Trace:
+    """What became of a record or a user. `models`: snapshots made from a checkpoint that consumed a sample of it."""
+
+    subject: str
+    hits: list[Hit] = field(default_factory=list)
+    models: list[Key] = field(default_factory=list)
+    raw: list[Key] = field(default_factory=list)  # source snapshots of the slices that held it
+    published: set[Key] = field(default_factory=set)
+    damage: list[Damage] = field(default_factory=list)
+    answers: int = 0  # in the journal, about the user
+
+
+def scope(store: SnapshotStore, all_versions: bool) -> tuple[Chain, set[Key], list[Damage]]:
+    """The snapshots to search, with the keys of the published ones, and pointers or manifests that cannot be read."""
+    damage, current = [], []
+    for found, _ in published(store):
+        damage.append(found) if isinstance(found, Damage) else current.append(found)
+    roots = list(current)
+    if all_versions:
+        for found in retained(store):
+            damage.append(found) if isinstance(found, Damage) else roots.append(found)
+    chain = with_ancestors(store, roots)
+    return chain, {key_of(s) for s in current}, sorted({*damage, *chain.damage})
+
+
+def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | None = None, all_versions: bool = False) -> Trace:
+    """Follow a record, or a user with all records, through all snapshots of the scope."""
+    chain, current, damage = scope(store, all_versions)
+    found = Trace(record_id or user_id or "", published=current, damage=damage)
+    start = {found.subject: "own"}
+    reached: dict[Key, dict[str, str]] = {}  # per snapshot: ids that lead into it, each with `own` or `context`
+    with duckdb.connect() as con:
+        for level in sorted(set(chain.depth.values())):
+            here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
+            for s in here:
+                reached[key_of(s)] = _merged([start, *(reached[p] for p in chain.upstream(key_of(s)))])
+            hits = list(_search(con, store.root, here, reached))
+            found.hits += hits
+            for hit in hits:
+                first = next(iter(hit.row))
+                if first in _OWN:
+                    name, ids = str(hit.row[first]), reached[hit.key]
+                    ids[name] = "own" if "own" in (hit.via, ids.get(name)) else "context"
+    found.models = _models(chain, {h.key for h in found.hits if h.table == "consumed"})
+    found.raw = sorted({p for h in found.hits for p in chain.upstream(h.key) if p.asset.startswith("raw_")})
+    if found.hits:
+        user = user_id or next((str(h.row["user_id"]) for h in found.hits if h.row.get("user_id") and h.via == "own"), None)
+        if user and (journal := Journal.reading(store.root)):
+            found.answers = journal.about(user) if user_id else journal.about(user, str(record_id))
+            journal.close()
+    return found
+
+
+def _merged(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in parts:
+        for name, via in part.items():
+            if found.get(name) != "own":
+                found[name] = via
+    return found
+
+
+def _models(chain: Chain, checkpoints: set[Key]) -> list[Key]:
+    """Snapshots that were made from these checkpoints, directly or not, in the order of the graph."""
+    below = set(checkpoints)
+    for key in sorted(chain.nodes, key=lambda k: chain.depth[k]):
+        if below.intersection(chain.upstream(key)):
+            below.add(key)
+    return sorted(below - checkpoints, key=lambda k: (chain.depth[k], k))
+
+
+# ---- searching -------------------------------------------------------------------------------------------------------
+
+
+def _search(
+    con: duckdb.DuckDBPyConnection, home: Path, snapshots: list[Snapshot], reached: Mapping[Key, Mapping[str, str]]
+) -> Iterator[Hit]:
+    """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query."""
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
+    for s in snapshots:
+        for name, table in s.manifest.tables.items():
+            columns = columns_of(s, name)
+            if table.rows and id_expressions(name, columns) and s.path(name).is_file():
+                groups.setdefault((name, tuple(columns.items())), []).append(s)
+    for (table, columns), group in groups.items():
+        by_file = {str(s.path(table)): s for s in group}
+        small = [f for f, s in by_file.items() if s.manifest.tables[table].rows < INDEX_FROM_ROWS]
+        rows = list(_scan(con, small, table, dict(columns), _merged(reached[key_of(by_file[f])] for f in small))) if small else []
+        for file in by_file.keys() - set(small):
+            rows += _look_up(con, home, by_file[file], table, dict(columns), reached[key_of(by_file[file])])
+        for file, row in rows:
+            key = key_of(by_file[file])
+            if via := _via(table, row, reached[key]):
+                yield Hit(key, table, row, via)
+
+
+def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
+    """How a row is reached, or None when no id of it leads here: the exact test behind every query."""
+    ways = set()
+    for column in ID_COLUMNS:
+        value = row.get(column)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str) and one in ids:
+                ways.add("context" if column == "context_id" else ids[one])
+    if table == "failures" and (way := ids.get(row["item_id"].split("#")[0])):
+        ways.add(way)
+    return "own" if "own" in ways else "context" if ways else None
+
+
+def _condition(table: str, columns: Mapping[str, str], ids: Iterable[str]) -> str:
+    listed = ", ".join(text(i) for i in ids)
+    parts = []
+    for expression in id_expressions(table, columns):
+        is_list = columns.get(expression, "").endswith("[]")
+        parts.append(f"list_has_any({expression}, [{listed}])" if is_list else f"{expression} in ({listed})")
+    return " or ".join(parts)
+
+
+def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    cursor = con.execute(query)
+    names = [c[0] for c in cursor.description or ()]
+    for values in cursor.fetchall():
+        row = dict(zip(names, values, strict=True))
+        file = row.pop("filename")
+        row.pop("file_row_number", None)
+        yield file, row
+
+
+def _scan(
+    con: duckdb.DuckDBPyConnection, paths: list[str], table: str, columns: Mapping[str, str], ids: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read whole tables: right for small ones."""
+    source = f"read_parquet({files([Path(p) for p in paths])}, filename = true)"
+    if len(ids) <= _AT_ONCE:
+        yield from _rows(con, f"select * from {source} where {_condition(table, columns, ids)}")
+        return
+    _wanted(con, ids)
+    parts = []
+    for expression in id_expressions(table, columns):
+        is_list = columns.get(expression, "").endswith("[]")
+        some = f"exists (from unnest({expression}) u(id) semi join wanted using (id))"
+        parts.append(some if is_list else f"{expression} in (select id from wanted)")
+    yield from _rows(con, f"select * from {source} where {' or '.join(parts)}")
+
+
+def _wanted(con: duckdb.DuckDBPyConnection, ids: Mapping[str, str]) -> None:
+    con.execute("create or replace temp table wanted as select unnest(?::varchar[]) as id", [list(ids)])
+
+
+def _look_up(
+    con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str, columns: Mapping[str, str], ids: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Find rows of a large table by its index, and by its first column, by which it is sorted."""
+    index = index_of(con, home, s, table)
+    first, path = next(iter(columns)), s.path(table)
+    if index is None and len(id_expressions(table, columns, leave_out=first)) > 0:
+        yield from _scan(con, [str(path)], table, columns, ids)
+        return
+    numbers: set[int] = set()
+    listed = list(ids)
+    for start in range(0, len(listed), _AT_ONCE):
+        part = ", ".join(text(i) for i in listed[start : start + _AT_ONCE])
+        if first in ID_COLUMNS:
+            query = f"select file_row_number from read_parquet({text(path)}, file_row_number = true) where {first} in ({part})"
+            numbers.update(n for (n,) in con.execute(query).fetchall())
+        if index:
+            keys = con.execute(f"select md5_number_lower(unnest([{part}]))").fetchall()
+            query = f"select row from read_parquet({text(index)}) where key in ({', '.join(str(k) for (k,) in keys)})"
+            numbers.update(n for (n,) in con.execute(query).fetchall())
+    ordered = sorted(numbers)
+    for start in range(0, len(ordered), _AT_ONCE):
+        part = ", ".join(map(str, ordered[start : start + _AT_ONCE]))
+        source = f"read_parquet({text(path)}, filename = true, file_row_number = true)"
+        yield from _rows(con, f"select * from {source} where file_row_number in ({part})")
+
+
+# ---- answering -------------------------------------------------------------------------------------------------------
+
+
+def audit_record(home: Path, record_id: str, all_versions: bool, as_json: bool, echo: Echo) -> int:
+    """Answer `humanllm audit record`; returns the exit code.
+
+    Raises:
+        AuditError: no row of any snapshot knows the record.
+    """
+    store = SnapshotStore(home)
+    found = trace(store, record_id=record_id, all_versions=all_versions)
+    if not found.hits:
+        raise AuditError(_nowhere(store, "record", record_id, "record_id", all_versions))
+    return _answer(store, "record", found, as_json, echo)
+
+
+def audit_user(home: Path, user_id: str, all_versions: bool, as_json: bool, echo: Echo) -> int:
+    """Answer `humanllm audit user`; returns the exit code.
+
+    Raises:
+        AuditError: no row of any snapshot knows the user.
+    """
+    store = SnapshotStore(home)
+    found = trace(store, user_id=user_id, all_versions=all_versions)
+    if not found.hits:
+        raise AuditError(_nowhere(store, "user", user_id, "user_id", all_versions))
+    return _answer(store, "user", found, as_json, echo)
+
+
+def _answer(store: SnapshotStore, kind: str, found: Trace, as_json: bool, echo: Echo) -> int:
+    if as_json:
+        echo(json.dumps(as_data(kind, found), indent=1, ensure_ascii=False, default=str))
+    else:
+        print_trace(store, kind, found, echo)
+    return 0
+
+
+def as_data(kind: str, found: Trace) -> dict[str, Any]:
+    """The whole answer as plain data; texts are cut to 120 characters, ids are whole."""
+    return {
+        kind: found.subject,
+        "rows": [
+            {**k._asdict(), "published": k in found.published, "table": table, "via": via, "row": _short(row)}
+            for k, table, row, via in found.hits
+        ],
+        "models": [{**k._asdict(), "published": k in found.published} for k in found.models],
+        "sources": [{**k._asdict(), "published": k in found.published} for k in found.raw],
+        "journal_answers": found.answers,
+        "damage": [d._asdict() for d in found.damage],
+    }
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    ids = {*ID_COLUMNS, "reason", "file"}
+    return {k: v[:_LONGEST] + "..." if isinstance(v, str) and len(v) > _LONGEST and k not in ids else v for k, v in row.items()}
+
+
+def _nowhere(store: SnapshotStore, kind: str, subject: str, column: str, all_versions: bool) -> str:
+    """One sentence: it is nowhere; with ids that look like it, when some are found quickly."""
+    where = "any retained snapshot" if all_versions else "any published snapshot or what they were made from"
+    near = _near(store, subject, column)
+    hint = f"; did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
+    more = "" if all_versions or near else "; older versions: --all-versions"
+    return f"no row about the {kind} `{subject}` is in {where}{hint}{more}"
+
+
+def _near(store: SnapshotStore, subject: str, column: str) -> list[str]:
+    tables = [
+        str(s.path("records"))
+        for s, _ in published(store)
+        if isinstance(s, Snapshot) and "records" in s.manifest.tables and s.path("records").is_file()
+    ]
+    if not tables:
+        return []
+    source = f"read_parquet({files([Path(t) for t in tables])}, union_by_name = true)"
+    with duckdb.connect() as con:
+        if column == "user_id":
+            alike = "jaro_winkler_similarity(lower(split_part(user_id, '/', 2)), lower(?))"
+            query = f"select user_id from {source} group by 1 having {alike} > 0.85 order by {alike} desc, 1 limit 3"
+            return [r[0] for r in con.execute(query, [subject.split("/")[-1]] * 2).fetchall()]
+        spelled = ", ".join(text(f"{s}:{subject.split(':')[-1]}") for s in (*SOURCES, "reddit_comments"))
+        start = subject[: max(4, len(subject) - 3)]
+        query = f"select distinct record_id from {source} where"
+        found = (
+            con.execute(f"{query} record_id in ({spelled})").fetchall()
+            or con.execute(
+                f"{query} record_id >= {text(start)} and record_id < {text(start + chr(0x10FFFF))} limit 200"
+            ).fetchall()
+        )
+    return difflib.get_close_matches(subject, [r[0] for r in found], 3, cutoff=0.4)
+
+
+# ---- showing ---------------------------------------------------------------------------------------------------------
+
+
+def print_trace(store: SnapshotStore, kind: str, found: Trace, echo: Echo) -> None:
+    """The way through the graph, one line per snapshot and table, in 80 columns."""
+    user = next((h.row["user_id"] for h in found.hits if h.row.get("user_id") and h.via == "own"), None)
+    echo(f"{kind} {found.subject}" + (f", of user {user}" if kind == "record" and user else ""))
+    if found.answers:
+        echo(f"{found.answers:,} answers of models in the journal are about it")
+    lines: dict[tuple[Key, str, str], list[dict[str, Any]]] = {}
+    for h in found.hits:
+        lines.setdefault((h.key, h.table, h.via), []).append(h.row)
+    for via, title in (("own", ""), ("context", "What others wrote about it, which holds its text as context:")):
+        mine = {k: v for k, v in lines.items() if k[2] == via}
+        if not mine:
+            continue
+        echo("")
+        if title:
+            echo(title)
+        else:
+            for key in found.raw:
+                _line(echo, found, key, _raw_files(store, key))
+        order = list(dict.fromkeys(k[0] for k in mine))
+        for (key, table, _), rows in sorted(mine.items(), key=lambda x: order.index(x[0][0])):
+            _line(echo, found, key, say(table, rows))
+    if found.models:
+        echo("")
+        echo("Made from a checkpoint that consumed it:")
+        for asset, keys in _by_asset(found.models).items():
+            names = ", ".join(k.partition or k.data_version for k in keys)
+            for i, line in enumerate(textwrap.wrap(names, WIDTH - 28) or [""]):
+                echo(f"  {asset if i == 0 else '':<25} {line}")
+    elif not any(h.table == "consumed" for h in found.hits):
+        echo("")
+        echo("No checkpoint consumed it.")
+    for d in found.damage:
+        echo(f"WRONG  {d}")
+
+
+def _by_asset(keys: Iterable[Key]) -> dict[str, list[Key]]:
+    found: dict[str, list[Key]] = {}
+    for key in keys:
+        found.setdefault(key.asset, []).append(key)
+    return found
+
+
+def _line(echo: Echo, found: Trace, key: Key, content: str) -> None:
+    name = f"{key.asset}[{key.partition}]" if key.partition else key.asset
+    if key not in found.published:
+        name += f" {key.data_version[:8]} (old)"
+    lines = textwrap.wrap(content, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    if len(name) + 2 + len(content) <= WIDTH and len(name) <= 38:
+        echo(f"{name:<39} {content}" if len(content) <= WIDTH - 40 else f"{name}  {content}")
+        return
+    echo(name)
+    for line in lines:
+        echo(f"    {line}")
+
+
+def _raw_files(store: SnapshotStore, key: Key) -> str:
+    path = store.partition_folder(key.asset, key.partition) / key.data_version / "files.parquet"
+    if not path.is_file():
+        return "its files are not known any more"
+    names = [r[0] for r in duckdb.execute("select file from read_parquet(?) where kind = 'records'", [str(path)]).fetchall()]
+    return "in " + (names[0] if len(names) == 1 else f"one of {len(names)} files")
+
+
+def say(table: str, rows: list[dict[str, Any]]) -> str:
+    """What some rows of a table say about the subject, by the columns they have."""
+    first, n = rows[0], len(rows)
+
+    def count(column: str) -> str:
+        found = Counter(str(r[column]) for r in rows if r.get(column) is not None)
+        return ", ".join(name if k == 1 else f"{k} {name}" for name, k in sorted(found.items(), key=lambda x: (-x[1], x[0])))
+
+    def plural(word: str) -> str:
+        return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+    if table == "dropped":
+        return f"left out: {count('reason')}"
+    if table == "failures":
+        return "no valid answer: " + ", ".join(sorted(f"{r['prompt']} ({r['reason']})" for r in rows))
+    if table == "core":
+        gone = [r for r in rows if r["reason"]]
+        return f"left out: {count('reason')}" if len(gone) == n else f"{n - len(gone):,} of {n:,} in the core"
+    if "position" in first and "step" in first:
+        places = _ranges(r["position"] for r in rows)
+        return f"consumed {n:,} times, epoch {_ranges(r['epoch'] for r in rows)}, step {_ranges(r['step'] for r in rows)}, position {places}"
+    if "kept" in first:
+        bad = Counter(r["dropped_by"] for r in rows if not r["kept"])
+        rest = "".join(f", {k} left out by {name}" for name, k in sorted(bad.items()))
+        return f"{sum(bool(r['kept']) for r in rows):,} of {n:,} judged items kept{rest}"
+    if "split" in first:
+        return f"{plural('sample')}: {count('split')}"
+    if "is_correct" in first:
+        return f"{plural('answer')}, {sum(bool(r['is_correct']) for r in rows):,} right"
+    if "metric" in first and "score" in first:
+        return f"{plural('judged answer')}: " + ", ".join(f"{r['metric']} {r['score']}" for r in rows[:6])
+    if "control" in first:
+        return f"{plural('question')}: {count('control')}"
+    if "kind" in first:
+        return f"{plural('item')}: {count('kind')}"
+    if "background" in first:
+        return plural("scenario")
+    if "harmful" in first:
+        return f"kept {plural('record')}, quality {count('quality')}"
+    return f"kept {plural('record')}" if table == "records" else plural("row")
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """Numbers in order, a few of them spelled out: `3, 17, 40` or `3, 17, ... 40 (12 in all)`."""
+    found = sorted(set(values))
+    shown = ", ".join(map(str, found[:6]))
+    return shown if len(found) <= 6 else f"{shown}, ... {found[-1]} ({len(found):,} in all)"
