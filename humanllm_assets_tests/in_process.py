@@ -52,7 +52,7 @@ class InProcess:
     def run(self, item: Item, budget: Budget | None = None) -> str | None:
         """Bring one partition up to date; returns the failure's sentence, or None."""
         with Engine(self.profile, self.home.root, budget=budget) as engine:
-            connect = duckdb_resource(self.profile).get_connection
+            connect = duckdb_resource(self.profile, self.home).get_connection
             runtime = Runtime(self.profile, self.graph, self.home, self.store, connect, lambda: engine)
             try:
                 run_step(self.graph[item[0]], item[1], runtime, log=lambda line: None, audit=lambda node, step: {"passed": True})
