@@ -42,7 +42,7 @@ def test_money_is_reserved_at_its_most_and_settled_at_its_real_cost(tmp_path):
 
 def test_a_budget_stops_before_the_next_call_and_the_same_command_goes_on(project, dummy):
     InProcess(project).refresh("eligible_reddit")
-    dummy.latency_s = 0.02  # so that calls are under way when the limit comes
+    dummy.latency_s = 0.2  # so that calls are under way when the limit comes
     asked = 0
     for limit, held in ((18, "in the middle of it"), (5, "needs 6 calls"), (30, None), (100, None)):
         work = InProcess(project)
