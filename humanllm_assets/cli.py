@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -338,7 +339,10 @@ def gc(
 
     loaded, home = _profile(profile)
     graph, now = build_graph(loaded, home.prepare(loaded)), time.time()
-    before = min(now, running_since(home) or now) - 60 * grace_minutes
+    since = running_since(home)
+    if since is not None:
+        typer.echo(f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays")
+    before = min(now, since or now) - 60 * grace_minutes
     found = garbage(graph, home, SnapshotStore(home.root), before=before, rejected_before=now - DAY_S * rejected_days)
     for line in lines(found):
         typer.echo(line)

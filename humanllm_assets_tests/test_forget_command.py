@@ -32,7 +32,8 @@ def test_forget_rebuild_purge_and_collect(project, dummy, monkeypatch):
 
     shown = json.loads(humanllm("forget", user, "--json"))
     assert {h["asset"] for h in shown["holdings"]} >= {"eligible_reddit", "filtered_reddit", "user_profiles"}
-    assert "tombstone" not in shown and not project.home.tombstones.exists(), "without --yes nothing is changed"
+    humanllm("forget", user, code=1)  # asked, nobody says yes
+    assert "tombstone" not in shown and not project.home.tombstones.exists(), "without a yes nothing is changed"
     done = humanllm("forget", user, "--reason", "asked for it", "--yes")
     assert f"humanllm forget {user} --purge" in done and all(len(line) <= 80 for line in done.splitlines()), done
     assert "asked for it" in humanllm("forget", "--list") and name not in humanllm("forget", "--list")

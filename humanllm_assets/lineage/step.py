@@ -26,7 +26,15 @@ from humanllm_assets.lineage.answers import keep_answers
 from humanllm_assets.lineage.canonical import digest
 from humanllm_assets.lineage.git import code_state
 from humanllm_assets.lineage.nodes import Graph, Node, display
-from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter, write_atomically
+from humanllm_assets.lineage.snapshots import (
+    Counts,
+    Manifest,
+    Snapshot,
+    SnapshotError,
+    SnapshotStore,
+    SnapshotWriter,
+    write_atomically,
+)
 from humanllm_assets.tables import select_list
 from resources.home import storage_problem
 from resources.prompts import Prompt
@@ -226,14 +234,14 @@ def run_step(
     inputs = pin_inputs(node, partition, store)
     payload = node.full_identity(partition, upstream_versions(inputs))
     identity_hash = digest(payload)
-    current = store.published(node.name, partition)
+    current, damage = _current(store, node.name, partition)
     if not force and (known := store.with_identity(node.name, partition, identity_hash)):
         if current is None or known.folder != current.folder or known.manifest_file != current.manifest_file:
             store.publish(known)
         say(f"{name} is up to date: reused the snapshot that run {known.manifest.run_id[:8] or '-'} built")
         return Outcome(known, reused=True, reason="identity unchanged")
 
-    reason = "forced" if force else _why(current, payload)
+    reason = damage or ("forced" if force else _why(current, payload))
     say(f"{name}: computing ({reason})")
     started = time.time()
     try:
@@ -295,6 +303,14 @@ def run_step(
     say(f"{name}: published {version} ({snapshot.manifest.counts.kept:,} kept of {snapshot.manifest.counts.entered:,}"
         f"{', equal to the version before' if same_content else ''})")  # fmt: skip
     return Outcome(snapshot, reused=False, reason=reason)
+
+
+def _current(store: SnapshotStore, asset: str, partition: str) -> tuple[Snapshot | None, str]:
+    """The published snapshot; when it is gone or altered, None and the reason: the step then makes it again."""
+    try:
+        return store.published(asset, partition), ""
+    except SnapshotError as e:
+        return None, str(e)
 
 
 def _pass_gate(node: Node, partition: str, runtime: Runtime, allow_stale: bool) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import html
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +130,8 @@ def quarantined(profile: Profile, store: SnapshotStore, user: str) -> dict[str, 
 
 
 def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[ManifestKey, dict[str, int]]:
-    """Rows with the user's id, by manifest and table; one query per table of an asset."""
+    """Rows with the user's id, by manifest and table; and, as `<table> of others`, rows about others that were made from the
+    user's records (a benchmark's question with the user's text as a wrong option). One query per table of an asset."""
     files: dict[tuple[str, str], dict[str, list[ManifestKey]]] = {}
     for s in snapshots:
         for table in s.manifest.tables:
@@ -138,15 +139,35 @@ def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[ManifestKey,
                 files.setdefault((s.manifest.asset, table), {}).setdefault(str(s.path(table)), []).append(key_of(s))
     found: dict[ManifestKey, dict[str, int]] = {}
     with duckdb.connect() as con:
+        con.execute("create table theirs (record_id varchar)")
+        with_records = []
         for (_, table), keys in files.items():
             listed = f"read_parquet([{', '.join(_text(f) for f in keys)}], filename = true, union_by_name = true)"
-            if "user_id" not in {r[0] for r in con.execute(f"describe select * from {listed}").fetchall()}:
+            columns = {r[0] for r in con.execute(f"describe select * from {listed}").fetchall()}
+            if "user_id" not in columns:
                 continue
-            query = f"select filename, count(*) from {listed} where user_id = ? group by 1"
-            for file, n in con.execute(query, [user]).fetchall():
-                for key in keys[file]:
-                    found.setdefault(key, {})[table] = n
+            _add_rows(con, found, table, keys, f"from {listed} where user_id = $1", user)
+            if "record_id" in columns:
+                con.execute(f"insert into theirs select distinct record_id from {listed} where user_id = $1", [user])
+            if "record_ids" in columns:
+                with_records.append((table, keys, listed))
+        for table, keys, listed in with_records:
+            others = f"from {listed} where user_id <> $1 and list_has_any(record_ids, (select list(record_id) from theirs))"
+            _add_rows(con, found, f"{table} of others", keys, others, user)
     return found
+
+
+def _add_rows(
+    con: duckdb.DuckDBPyConnection,
+    found: dict[ManifestKey, dict[str, int]],
+    name: str,
+    keys: Mapping[str, Sequence[ManifestKey]],
+    rows: str,
+    user: str,
+) -> None:
+    for file, n in con.execute(f"select filename, count(*) {rows} group by 1", [user]).fetchall():
+        for key in keys[file]:
+            found.setdefault(key, {})[name] = n
 
 
 def _consumed(checkpoint: Snapshot, upstream: Iterable[Snapshot], user: str) -> int:

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from humanllm_assets.lineage.plan import own_reasons, plan
+from humanllm_assets.lineage.plan import plan
+from humanllm_assets.runs import drive
 from humanllm_assets_tests.lineage.llm_world import Expected, Item, ModelServer, Record, State, World, expected
 
 SCRIPTS = int(os.environ.get("HUMANLLM_EDIT_SCRIPTS", "60"))
@@ -111,13 +112,10 @@ class Ledger:
         self.published = dict(want.inputs) | {i: m for i, m in self.published.items() if i not in want.inputs}
 
 
-def refresh(world: World) -> dict[Item, str]:
-    """Every stale partition, parents first, as the scheduler runs it; returns the failures."""
-    graph, failed = world.graph(), {}
-    for item in graph.all_partitions():
-        if own_reasons(graph, world.store, *item) and (failure := world.submit(item, False).result()):
-            failed[item] = failure
-    return failed
+def refresh(world: World) -> dict[str, str]:
+    """Every stale partition, by the scheduler that the commands use, in this process; returns the failures."""
+    graph = world.graph()
+    return drive(graph, world.store, graph.all_partitions(), world.submit, concurrency=1, echo=lambda line: None).failed
 
 
 def check_refresh(world: World, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from humanllm_assets.lineage.retained import key_of, retained
 from humanllm_assets.lineage.snapshots import SnapshotError
 from humanllm_assets.lineage.takedown import TakedownError, check_user, forget, holdings, purge, quarantined
 from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones, user_hash
-from humanllm_assets.tables import CONSUMED
+from humanllm_assets.tables import BENCHMARK_ITEMS, CONSUMED
 from humanllm_assets_tests.lineage.reddit_world import NAMES, RECORDS, USERS, RedditWorld, copying_answer
 from resources import dummy_server
 from resources.dummy_server import DummyServer
@@ -64,6 +64,20 @@ def test_holdings_count_the_users_rows_in_every_table(world):
     assert all(h.published for h in held.values())
     assert not {"eligible_reddit[two]", "raw_reddit[one]"} & set(held)
     assert holdings(world.graph, world.project.store, USER + "2") == []
+
+
+def test_a_question_about_somebody_else_that_shows_the_users_text_holds_the_user(world):
+    store, data = world.project.store, world.project.store.published("task_datasets", "social_qa-reddit")
+    writer = store.begin("benchmark_items", "choice", {"items": BENCHMARK_ITEMS})
+    mine, theirs = ([f"reddit:t3_{name}4"] for name in (NAMES[-1], NAME))
+    writer.write("items", [{"item_id": "a", "user_id": f"reddit/{NAMES[-1]}", "record_ids": [*mine, *theirs]}])
+    writer.write("items", [{"item_id": "b", "user_id": f"reddit/{NAMES[-1]}", "record_ids": mine}])
+    with duckdb.connect() as con:
+        version, tables, files = writer.seal(con)
+    update = {"asset": "benchmark_items", "partition": "choice", "data_version": version, "tables": tables, "files": files}
+    store.add(writer, data.manifest.model_copy(update=update | {"upstream": []}))
+    (held,) = [h for h in holdings(world.graph, store, USER) if h.name == "benchmark_items[choice]"]
+    assert held.rows == {"items of others": 1}
 
 
 def test_unreadable_rows_that_mention_the_user_are_named(world):
