@@ -15,16 +15,20 @@ from dagster_duckdb import DuckDBResource
 from humanllm_assets import assets_of_profile
 from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node, display
 from humanllm_assets.lineage.reach import launch_deps
-from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotStore
+from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotError, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.quality.checks import check_results, check_specs
 from humanllm_assets.refreshing import refresh_job, source_sensor
 from humanllm_assets.runs import FORCE_TAG, step_logger
+from humanllm_assets.training.launch import TrainingError
+from humanllm_assets.training.merge import MergeError
 from resources.engine_resource import duckdb_resource, engine_resource
 from resources.errors import EngineError
 from resources.home import Home, home_of, storage_problem
+from resources.models import ModelError
 from resources.profile import Profile
+from resources.vllm_server import ServerError
 
 # Partitioned checks and multi-partition mappings are marked preview and beta at the pinned version; the graph's tests cover them.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -51,6 +55,8 @@ OWNERS = {
     "reporting": "team:evaluation",
 }
 LLM_POOL = "llm"
+# What a user can mend (profile, input files, models, servers, a budget): the message is a sentence, and retrying does not help.
+EXPLAINED = (StepError, SnapshotError, ModelError, ServerError, EngineError, TrainingError, MergeError, ValueError)
 GATE_CONFIG = {
     "allow_stale": dg.Field(
         bool, default_value=False, description="compute although something above is stale; the manifest records what that was"
@@ -139,8 +145,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
         except ContractFailed as e:
             yield from _checks(node, e.snapshot.manifest, home)
             raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None), allow_retries=False) from e
-        except (StepError, EngineError, ValueError) as e:
-            # what a user can mend (config, input files, servers, a budget): one sentence, and retrying does not help
+        except EXPLAINED as e:
             raise dg.Failure(str(e), allow_retries=False) from e
         except Exception as e:
             if problem := storage_problem(e, home.root):

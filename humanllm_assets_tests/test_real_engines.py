@@ -40,8 +40,12 @@ def capped_profile() -> dict:
             name: {**source, "folder": str(Path(REAL, source["folder"]))} for name, source in REAL_SOURCES.items()
         }
     thresholds = content["thresholds"]
-    thresholds["caps"] = {"max_users_per_slice": 4, "max_records_per_user": 4, "min_records_in_slice": 3}
-    # so small a cut of the data holds few long tweets and no 3/8 core, and its few users may all fail a real judge
+    # Three users a slice with three records each, of which two feed the persona and one is a target: time. With this share of test
+    # users, whom the hash of their name chooses, each source has users in both splits.
+    thresholds["caps"] = {"max_users_per_slice": 3, "max_records_per_user": 3, "min_records_in_slice": 4}
+    thresholds["tasks"] = {"test_fraction": 0.3}
+    # Relaxed: so small a model labels and judges at random, and keeps or lengthens a text as it likes; the rules after the rewriting
+    # (private data, language) stay. So small a cut of the data holds few long tweets and no core of 3 and 8.
     thresholds["labels"] = {
         "keep_quality": ["high", "medium", "low"],
         "keep_harmful": ["yes", "no"],
@@ -49,8 +53,16 @@ def capped_profile() -> dict:
         "max_growth": 100,
     }
     thresholds["rules"] = {"twitter": {"min_chars": 200}, "amazon": {"min_item_purchases": 2, "min_user_purchases": 3}}
-    thresholds["failures"] = {"max_quarantine_rate": 0.1, "max_llm_failure_rate": 1.0, "max_invalid_rate": 1.0}
+    thresholds["failures"] = {"max_quarantine_rate": 0.1, "max_llm_failure_rate": 0.5, "max_invalid_rate": 1.0}
     thresholds["qc"] = {"overall_above": 0, "metric_above": 0, "min_pass_rate": 0.0}
+    # Short texts in and out: time.
+    for role, limits in {
+        "rewriter": {"max_tokens": 120, "max_input_tokens": 150, "max_field_chars": 260},
+        "labeller": {"max_input_tokens": 200},
+        "synthesizer": {"max_tokens": 500, "max_input_tokens": 500, "max_field_chars": 160},
+        "judge": {"max_input_tokens": 350},
+    }.items():
+        content["roles"][role] |= limits
     content["recipes"]["smollm2-humanllm"]["hyperparameters"] |= {"max_steps": 2, "batch_size": 4, "max_length": 768}
     content["benchmarks"] = {
         "item_selection": {"kind": "item_selection", "task": "item_selection", "max_items": 3},
@@ -92,9 +104,17 @@ def test_raw_files_become_benchmark_scores(tmp_path):
         contestants = [
             r[0] for r in con.execute("select distinct contestant from benchmark_scores__answers order by 1").fetchall()
         ]
+        splits = con.execute(
+            "select source, count(distinct split) from task_datasets where source <> 'reddit_comments' group by 1 order by 1"
+        ).fetchall()
+        answered = con.execute(
+            "select benchmark, count(distinct contestant) from benchmark_scores__answers group by 1"
+        ).fetchall()
         orders = con.execute("select count(*) = max(position) + 1 from sft_checkpoint").fetchall()[0][0]
     assert trained == 8 and not_held == 0 and orders
+    assert splits == [(source, 2) for source in ("amazon", "blogger", "reddit", "twitter")]
     assert contestants == ["smollm2", "smollm2-humanllm"]
+    assert sorted(answered) == [("item_selection", 2), ("writing_imitation", 2)]
     merged = project.store.published("merged_model", "smollm2-humanllm")
     assert merged.manifest.measures["max_abs_error"] == 0
     assert (merged.folder / "model.safetensors").is_file() and (merged.folder / "lineage.json").is_file()

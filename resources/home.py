@@ -110,7 +110,7 @@ def storage_problem(error: BaseException, root: Path) -> str | None:
     texts = [str(e) for e in _causes(error)]
     codes = {getattr(e, "errno", None) for e in _causes(error)}
     full = bool(codes & {errno.ENOSPC, errno.EDQUOT}) or any(words in text for words in _FULL for text in texts)
-    if full or (any("disk I/O error" in text for text in texts) and shutil.disk_usage(_existing(root)).free < _NEARLY_NOTHING):
+    if full or (any("disk I/O error" in text for text in texts) and _least_free(root) < _NEARLY_NOTHING):
         return (
             f"the disk that holds {root} is full; free some space, or move the folder and set HUMANLLM_HOME to its new place, then "
             "run the same again. What was published and answered before is untouched"
@@ -129,5 +129,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = getattr(error, "orig", None) or error.__cause__ or error.__context__
 
 
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
+def _least_free(root: Path) -> int:
+    """Free bytes of the fullest file system on which the folder, or one of its folders, lies."""
+    folders = [root, *root.glob("*/"), *root.glob("*/*/")] if root.exists() else [next(p for p in root.parents if p.exists())]
+    return min(shutil.disk_usage(folder).free for folder in folders)

@@ -62,6 +62,9 @@ def bars(
     lines: per group, named levels to mark by a dash (chance, for example).
     """
     series = list(dict.fromkeys(s for g in groups.values() for s in g))
+    width_in = max(6.0, min(11.0, 1.5 + (0.5 + 0.25 * len(series)) * len(groups)))
+    # A legend wider than the figure is cut off at both ends: some 13 characters fit an inch, a mark takes the room of six.
+    legend_columns = max(1, min(4, int(13 * width_in / (6 + max(map(len, series), default=0)))))
 
     def draw(axes: Sequence[Axes]) -> None:
         ax, width = axes[0], 0.8 / max(1, len(series))
@@ -86,9 +89,9 @@ def bars(
             ax.set_yscale("log")
             ax.set_ylim(bottom=0.8)
         if len(series) > 1 or lines:
-            ax.figure.legend(ncols=min(4, len(series) + 1), loc="outside upper center", fontsize=8)  # type: ignore[call-arg]
+            ax.figure.legend(ncols=legend_columns, loc="outside upper center", fontsize=8)  # type: ignore[call-arg]
 
-    return _svg(draw, title, (max(6.0, min(11.0, 1.5 + (0.5 + 0.25 * len(series)) * len(groups))), 3.4))
+    return _svg(draw, title, (width_in, 3.4))
 
 
 def ranked(title: str, values: Mapping[str, float], label: str) -> str:
@@ -108,12 +111,14 @@ def ranked(title: str, values: Mapping[str, float], label: str) -> str:
 
 def histograms(title: str, counts: Mapping[str, Mapping[int, int]]) -> str:
     """One small histogram of scores 1-10 per name."""
+    from matplotlib.ticker import MaxNLocator
 
     def draw(axes: Sequence[Axes]) -> None:
         for ax, (name, by_score) in zip(axes, counts.items(), strict=True):
             ax.bar(range(1, 11), [by_score.get(s, 0) for s in range(1, 11)], color=COLORS[0], width=0.85)
             ax.set_title(name, fontsize=9)
             ax.set_xticks([1, 5, 10])
+            ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             ax.grid(axis="x", visible=False)
 
     return _svg(draw, title, (max(3.0, 1.6 * len(counts)), 1.9), panels=len(counts))

@@ -15,6 +15,8 @@ from humanllm_assets.tasks.plans import parse_pair
 if TYPE_CHECKING:
     from humanllm_assets.lineage.step import Step
 
+_STAGES = ("rules", "LLM filtering", "synthesis", "judge", "task data sets")  # in the order in which rows pass them
+
 
 def context(step: Step, roles: tuple[str, ...]) -> Context:
     """Profile, engine, data and models behind a report's numbers."""
@@ -83,7 +85,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         merged[s.item_kind, s.metric, s.score] += s.items
     return FunnelInputs(
         stages,
-        [Drop(*key, n) for key, n in sorted(drops.items())],
+        [Drop(*key, n) for key, n in sorted(drops.items(), key=lambda d: (_STAGES.index(d[0][0]), d[0]))],
         [ScoreCount(*key, n) for key, n in sorted(merged.items())],
         context(step, ("rewriter", "labeller", "synthesizer", "judge")),
     )
@@ -120,7 +122,8 @@ def benchmark_inputs(step: Step) -> BenchmarkInputs:
             of = {c: list(read_rows(step.con, _answers_of(benchmark, c))) for c in (base, name)}
             for distractors, found in compare(of[base], of[name]).items():
                 differences.append(Difference(base, name, benchmark, distractors, found))
-    made_by = context(step, ("contestant", "application_judge"))
+    applications = any(b.kind == "application" for b in profile.benchmarks.values())
+    made_by = context(step, ("application_judge",) if applications else ())
     contestants = {}
     for name, snapshot in step.inputs["contestants"].items():
         row = step.con.execute(f"select model_name, revision from read_parquet('{snapshot.path('contestants')}')").fetchall()[0]

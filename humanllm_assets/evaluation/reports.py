@@ -40,6 +40,7 @@ _TASK_COLUMNS = {
 }
 _MOTIVE_COLUMNS = {"Amazon": "Amazon", "Blog": "Blogger", "Persona": "Persona"}
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
+FEW_ANSWERS = 30  # below, a bootstrap over so few users says too little, and the report says so
 FUNNEL_COLUMNS = (
     "Raw Texts",
     "After DF Texts",
@@ -213,7 +214,10 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         rows.append(TableRow(f"{name}, paper", [Cell(_count(n["paper"])) for n in mine], paper=True))
     table = Section(
         "Table A1: rows after each stage",
-        [f"Grey rows: {paper_numbers()['source']}. DF filtering, DS synthesis, QC quality control."],
+        [
+            f"Grey rows: {paper_numbers()['source']}. DF filtering, DS synthesis, QC quality control. "
+            "Totals leave out Reddit comments, which the paper does not count."
+        ],
     )
     table.tables.append(Table("", "Source", list(FUNNEL_COLUMNS), rows))
     groups = {
@@ -364,8 +368,13 @@ def benchmark_report(inputs: BenchmarkInputs) -> tuple[str, list[Row]]:
     lead = (
         "Every number is printed with its 95% bootstrap interval over users (stories and scenarios in public benchmarks) and the "
         "number of answers. An invalid reply counts as wrong. Avg. is the unweighted mean of all columns, as in the paper. "
-        f"Grey rows: {paper_numbers()['source']}."
+        f"Grey rows: {paper_numbers()['source']}; other questions about other people, so the two do not rank together."
     )
+    if 0 < (fewest := min((s["n"] for s in inputs.summaries if s["control"] == "none"), default=0)) < FEW_ANSWERS:
+        lead += (
+            f" Some numbers here rest on {fewest} {'answer' if fewest == 1 else 'answers'}: an interval over so few users is too narrow "
+            "to believe."
+        )
     return _page("Benchmarks", lead, inputs.context, sections), benchmark_numbers(inputs.summaries, benchmarks)
 
 

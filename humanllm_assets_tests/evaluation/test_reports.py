@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from humanllm_assets.evaluation import plots
 from humanllm_assets.evaluation import reports as rp
 from humanllm_assets.evaluation.scoring import Estimate
 from resources.profile import Benchmark
@@ -141,6 +142,22 @@ def test_benchmark_tables_show_their_numbers_beside_the_papers(benchmark_page):
     assert found["Table 2:", "qwen2.5-7b", "Amazon"] == (0.7433, 0.7433)
     assert found["Table 3:", "qwen2.5-7b", "Avg."] == (pytest.approx((0.6 * 5 + 0.9) / 6), 0.6195)
     assert found["Table B3", "qwen2.5-7b", "Alignment"] == (pytest.approx(7.63), 7.6300)
+
+
+def test_numbers_from_a_few_answers_are_not_to_be_believed(benchmark_page):
+    few = [{**s, "n": 3} if s["benchmark"] == "qa" else s for s in SUMMARIES]
+    html, _ = rp.benchmark_report(rp.BenchmarkInputs(few, [DIFFERENCE], BENCHMARKS, CONTEXT))
+    assert "rest on 3 answers" in html and "rest on" not in benchmark_page[0]
+
+
+def test_a_legend_fits_its_figure():
+    """Chromium cut off names at both ends: the legend was wider than the figure."""
+    names = [f"smollm2-humanllm-seven ({n})" for n in range(4)]
+    svg = plots.bars("t", {"1": dict.fromkeys(names, (0.5, 0.4, 0.6))}, "accuracy")
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
+    starts = {n: re.search(rf' x="([-\d.]+)"[^>]*>{re.escape(n)}<', svg) for n in names}
+    for name, start in starts.items():
+        assert start and float(start[1]) > 0 and float(start[1]) + 4 * len(name) < width, name  # a letter is some 4.4 points wide
 
 
 def test_tables_without_results_say_so(benchmark_page):

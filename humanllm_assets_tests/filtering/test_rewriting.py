@@ -102,6 +102,7 @@ def test_only_twitter_asks_to_remove_hashtags() -> None:
         ("a [nice page](https://x.y/z) here", False, "a nice page here", {"url": 1}),
         ("@jo we won #gold at #1!", True, "we won at #1!", {"mention": 1, "hashtag": 1}),
         ("@jo we won #gold", False, "@jo we won #gold", {}),
+        ("that was the real work \ufffd", False, "that was the real work", {}),  # an emoji that a small model cut in two
         ("I <3 you, 5 < 6 > 4\n\n\n\nnext", False, "I <3 you, 5 < 6 > 4\n\nnext", {}),
     ],
 )

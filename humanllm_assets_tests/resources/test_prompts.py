@@ -78,9 +78,14 @@ def test_schema_is_free_of_prose_and_keeps_fields_called_title() -> None:
 
         title: str = Field(description="prose", max_length=10)
         kind: str = Field(max_length=100)
+        long: str = Field(min_length=80, max_length=100)
 
     schema = json_schema(Answer, 50)
-    assert schema["properties"] == {"title": {"type": "string", "maxLength": 10}, "kind": {"type": "string", "maxLength": 50}}
+    assert schema["properties"] == {
+        "title": {"type": "string", "maxLength": 10},
+        "kind": {"type": "string", "maxLength": 50},
+        "long": {"type": "string", "minLength": 80, "maxLength": 80},
+    }
     assert "description" not in schema
 
 
