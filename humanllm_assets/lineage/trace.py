@@ -2,8 +2,9 @@
 
 A row belongs to a record when one of its id columns (`derived.ID_COLUMNS`) holds the record's id, or the id of a row that belongs
 to the record and lies in a snapshot which the row's own snapshot was made from. So the answer follows the references between
-snapshots: a sample id that two versions of a data set share is not taken for one sample. Nothing is known here about single
-assets; what each row says is read from its columns.
+snapshots: a sample id that two versions of a data set share is not taken for one sample. A row that names the record as its context
+holds the record's text too; what is made from such a row is told apart (`via`). Nothing is known here about single assets; what
+each row says is read from its columns.
 
 By default the published snapshots are searched with everything that they were made from, because a checkpoint may have been
 trained on a data set that has been replaced since.
@@ -83,20 +84,23 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
     chain, current, damage = scope(store, all_versions)
     found = Trace(record_id or user_id or "", published=current, damage=damage)
     start = {found.subject: "own"}
+    consumed: set[Key] = set()
     reached: dict[Key, dict[str, str]] = {}  # per snapshot: ids that lead into it, each with `own` or `context`
     with duckdb.connect() as con:
+        if user_id:  # the ids of records mean the same everywhere: others may have answered them in tables of another source
+            everywhere = {k: start for k in chain.nodes}
+            hits = _search(con, store.root, list(chain.nodes.values()), everywhere, first_column="record_id")
+            start = start | {str(h.row["record_id"]): "own" for h, *_ in hits}
         for level in sorted(set(chain.depth.values())):
             here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
             for s in here:
                 reached[key_of(s)] = _merged([start, *(reached[p] for p in chain.upstream(key_of(s)))])
-            hits = list(_search(con, store.root, here, reached))
-            found.hits += hits
-            for hit in hits:
-                first = next(iter(hit.row))
-                if first in _OWN:
-                    name, ids = str(hit.row[first]), reached[hit.key]
-                    ids[name] = "own" if "own" in (hit.via, ids.get(name)) else "context"
-    found.models = _models(chain, {h.key for h in found.hits if h.table == "consumed"})
+            for same_row in list(_search(con, store.root, here, reached)):
+                for hit in same_row:
+                    _pass_on(hit, reached[hit.key])
+                    consumed |= {hit.key} if hit.table == "consumed" else set()
+                found.hits.append(max(same_row, key=lambda h: (h.via == "own", h.key in current)))
+    found.models = _models(chain, consumed)
     found.raw = sorted({p for h in found.hits for p in chain.upstream(h.key) if p.asset.startswith("raw_")})
     if found.hits:
         user = user_id or next((str(h.row["user_id"]) for h in found.hits if h.row.get("user_id") and h.via == "own"), None)
@@ -104,6 +108,14 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
             found.answers = journal.about(user) if user_id else journal.about(user, str(record_id))
             journal.close()
     return found
+
+
+def _pass_on(hit: Hit, ids: dict[str, str]) -> None:
+    """Rows of snapshots made from this one belong to the subject too when they name this row."""
+    first = next(iter(hit.row))
+    if first in _OWN:
+        name = str(hit.row[first])
+        ids[name] = "own" if "own" in (hit.via, ids.get(name)) else "context"
 
 
 def _merged(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -128,25 +140,40 @@ def _models(chain: Chain, checkpoints: set[Key]) -> list[Key]:
 
 
 def _search(
-    con: duckdb.DuckDBPyConnection, home: Path, snapshots: list[Snapshot], reached: Mapping[Key, Mapping[str, str]]
-) -> Iterator[Hit]:
-    """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query."""
+    con: duckdb.DuckDBPyConnection,
+    home: Path,
+    snapshots: list[Snapshot],
+    reached: Mapping[Key, Mapping[str, str]],
+    first_column: str = "",
+) -> Iterator[list[Hit]]:
+    """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query.
+
+    A row comes once for every manifest of its snapshot through which it is reached: an equal result that was made from other data
+    has a manifest of its own.
+
+    Args:
+        first_column: search only tables that begin with this column.
+    """
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
     for s in snapshots:
         for name, table in s.manifest.tables.items():
             columns = columns_of(s, name)
-            if table.rows and id_expressions(name, columns) and s.path(name).is_file():
+            wanted = not first_column or next(iter(columns)) == first_column
+            if wanted and table.rows and id_expressions(name, columns) and s.path(name).is_file():
                 groups.setdefault((name, tuple(columns.items())), []).append(s)
     for (table, columns), group in groups.items():
-        by_file = {str(s.path(table)): s for s in group}
-        small = [f for f, s in by_file.items() if s.manifest.tables[table].rows < INDEX_FROM_ROWS]
-        rows = list(_scan(con, small, table, dict(columns), _merged(reached[key_of(by_file[f])] for f in small))) if small else []
+        by_file: dict[str, list[Snapshot]] = {}
+        for s in group:
+            by_file.setdefault(str(s.path(table)), []).append(s)
+        ids = {f: _merged(reached[key_of(s)] for s in same) for f, same in by_file.items()}
+        small = [f for f, same in by_file.items() if same[0].manifest.tables[table].rows < INDEX_FROM_ROWS]
+        rows = list(_scan(con, small, table, dict(columns), _merged(ids[f] for f in small))) if small else []
         for file in by_file.keys() - set(small):
-            rows += _look_up(con, home, by_file[file], table, dict(columns), reached[key_of(by_file[file])])
+            rows += _look_up(con, home, by_file[file][0], table, dict(columns), ids[file])
         for file, row in rows:
-            key = key_of(by_file[file])
-            if via := _via(table, row, reached[key]):
-                yield Hit(key, table, row, via)
+            keys = [key_of(s) for s in by_file[file]]
+            if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, reached[k]))]:
+                yield hits
 
 
 def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
@@ -155,8 +182,11 @@ def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | No
     for column in ID_COLUMNS:
         value = row.get(column)
         for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, str) and one in ids:
-                ways.add("context" if column == "context_id" else ids[one])
+            way = ids.get(one) if isinstance(one, str) else None
+            if way and column != "context_id":
+                ways.add(way)
+            elif way == "own":
+                ways.add("context")
     if table == "failures" and (way := ids.get(row["item_id"].split("#")[0])):
         ways.add(way)
     return "own" if "own" in ways else "context" if ways else None
