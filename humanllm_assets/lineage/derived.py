@@ -18,7 +18,7 @@ import duckdb
 
 from humanllm_assets.lineage.snapshots import Snapshot
 
-INDEX_FROM_ROWS = 100_000  # smaller tables are read whole in less time than an index takes to open
+INDEX_FROM_ROWS = 10_000  # smaller tables are read whole in less time than an index takes to open
 # Columns that hold ids of records, items and samples; equal ids mean the same thing wherever they stand.
 ID_COLUMNS = ("record_id", "record_ids", "item_id", "item_ids", "sample_id", "target_record_id", "context_id", "user_id")
 

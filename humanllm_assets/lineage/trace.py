@@ -167,9 +167,11 @@ def _search(
             by_file.setdefault(str(s.path(table)), []).append(s)
         ids = {f: _merged(reached[key_of(s)] for s in same) for f, same in by_file.items()}
         small = [f for f, same in by_file.items() if same[0].manifest.tables[table].rows < INDEX_FROM_ROWS]
-        rows = list(_scan(con, small, table, dict(columns), _merged(ids[f] for f in small))) if small else []
-        for file in by_file.keys() - set(small):
-            rows += _look_up(con, home, by_file[file][0], table, dict(columns), ids[file])
+        large = {f: same[0] for f, same in by_file.items() if f not in small}
+        places = _scan(con, small, table, dict(columns), _merged(ids[f] for f in small)) if small else set()
+        if large:
+            places |= _look_up(con, home, large, table, dict(columns), _merged(ids[f] for f in large))
+        rows = _fetch(con, places)
         for file, row in rows:
             keys = [key_of(s) for s in by_file[file]]
             if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, reached[k]))]:
@@ -192,71 +194,75 @@ def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | No
     return "own" if "own" in ways else "context" if ways else None
 
 
-def _condition(table: str, columns: Mapping[str, str], ids: Iterable[str]) -> str:
-    listed = ", ".join(text(i) for i in ids)
-    parts = []
-    for expression in id_expressions(table, columns):
-        is_list = columns.get(expression, "").endswith("[]")
-        parts.append(f"list_has_any({expression}, [{listed}])" if is_list else f"{expression} in ({listed})")
-    return " or ".join(parts)
+Places = set[tuple[str, int]]  # file, row in it from 0
 
 
-def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    cursor = con.execute(query)
-    names = [c[0] for c in cursor.description or ()]
-    for values in cursor.fetchall():
-        row = dict(zip(names, values, strict=True))
-        file = row.pop("filename")
-        row.pop("file_row_number", None)
-        yield file, row
+def _listed(ids: Iterable[object]) -> str:
+    return ", ".join(map(text, ids))
+
+
+def _batches(ids: Iterable[Any]) -> Iterator[list[Any]]:
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
+
+
+def _source(paths: Iterable[str | Path]) -> str:
+    return f"read_parquet({files([Path(p) for p in paths])}, filename = true, file_row_number = true)"
 
 
 def _scan(
-    con: duckdb.DuckDBPyConnection, paths: list[str], table: str, columns: Mapping[str, str], ids: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read whole tables: right for small ones."""
-    source = f"read_parquet({files([Path(p) for p in paths])}, filename = true)"
-    if len(ids) <= _AT_ONCE:
-        yield from _rows(con, f"select * from {source} where {_condition(table, columns, ids)}")
-        return
-    _wanted(con, ids)
-    parts = []
-    for expression in id_expressions(table, columns):
-        is_list = columns.get(expression, "").endswith("[]")
-        some = f"exists (from unnest({expression}) u(id) semi join wanted using (id))"
-        parts.append(some if is_list else f"{expression} in (select id from wanted)")
-    yield from _rows(con, f"select * from {source} where {' or '.join(parts)}")
-
-
-def _wanted(con: duckdb.DuckDBPyConnection, ids: Mapping[str, str]) -> None:
-    con.execute("create or replace temp table wanted as select unnest(?::varchar[]) as id", [list(ids)])
+    con: duckdb.DuckDBPyConnection, paths: Iterable[str], table: str, columns: Mapping[str, str], ids: Mapping[str, str]
+) -> Places:
+    """Find rows by reading every id column whole, one by one: right for small tables."""
+    found: Places = set()
+    for batch in _batches(ids):
+        listed = _listed(batch)
+        for expression in id_expressions(table, columns):
+            is_list = columns.get(expression, "").endswith("[]")
+            condition = f"list_has_any({expression}, [{listed}])" if is_list else f"{expression} in ({listed})"
+            found.update(con.execute(f"select filename, file_row_number from {_source(paths)} where {condition}").fetchall())
+    return found
 
 
 def _look_up(
-    con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str, columns: Mapping[str, str], ids: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Find rows of a large table by its index, and by its first column, by which it is sorted."""
-    index = index_of(con, home, s, table)
-    first, path = next(iter(columns)), s.path(table)
-    if index is None and len(id_expressions(table, columns, leave_out=first)) > 0:
-        yield from _scan(con, [str(path)], table, columns, ids)
-        return
-    numbers: set[int] = set()
-    listed = list(ids)
-    for start in range(0, len(listed), _AT_ONCE):
-        part = ", ".join(text(i) for i in listed[start : start + _AT_ONCE])
+    con: duckdb.DuckDBPyConnection,
+    home: Path,
+    tables: Mapping[str, Snapshot],
+    table: str,
+    columns: Mapping[str, str],
+    ids: Mapping[str, str],
+) -> Places:
+    """Find rows of large tables by their indexes, and by their first column, by which they are sorted."""
+    first = next(iter(columns))
+    indexed = {file: index_of(con, home, s, table) for file, s in tables.items()}
+    if id_expressions(table, columns, leave_out=first) and None in indexed.values():
+        return _scan(con, tables, table, columns, ids)  # the data home cannot be written
+    by_index = {str(index): file for file, index in indexed.items() if index}
+    found: Places = set()
+    for batch in _batches(ids):
         if first in ID_COLUMNS:
-            query = f"select file_row_number from read_parquet({text(path)}, file_row_number = true) where {first} in ({part})"
-            numbers.update(n for (n,) in con.execute(query).fetchall())
-        if index:
-            keys = con.execute(f"select md5_number_lower(unnest([{part}]))").fetchall()
-            query = f"select row from read_parquet({text(index)}) where key in ({', '.join(str(k) for (k,) in keys)})"
-            numbers.update(n for (n,) in con.execute(query).fetchall())
-    ordered = sorted(numbers)
-    for start in range(0, len(ordered), _AT_ONCE):
-        part = ", ".join(map(str, ordered[start : start + _AT_ONCE]))
-        source = f"read_parquet({text(path)}, filename = true, file_row_number = true)"
-        yield from _rows(con, f"select * from {source} where file_row_number in ({part})")
+            query = f"select filename, file_row_number from {_source(tables)} where {first} in ({_listed(batch)})"
+            found.update(con.execute(query).fetchall())
+        if by_index:
+            keys = ", ".join(str(k) for (k,) in con.execute(f"select md5_number_lower(unnest([{_listed(batch)}]))").fetchall())
+            query = f"select filename, row from {_source(by_index)} where key in ({keys})"
+            found.update((by_index[index], row) for index, row in con.execute(query).fetchall())
+    return found
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, places: Places) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows at these places, with the file of each."""
+    for batch in _batches({number for _, number in places}):
+        numbers = set(batch)
+        paths = sorted({file for file, number in places if number in numbers})
+        cursor = con.execute(f"select * from {_source(paths)} where file_row_number in ({', '.join(map(str, batch))})")
+        names = [c[0] for c in cursor.description or ()]
+        for values in cursor.fetchall():
+            row = dict(zip(names, values, strict=True))
+            place = (row.pop("filename"), row.pop("file_row_number"))
+            if place in places:
+                yield place[0], row
 
 
 # ---- answering -------------------------------------------------------------------------------------------------------
