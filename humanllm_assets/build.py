@@ -6,21 +6,24 @@ profile and the engine without patching. (No `from __future__ import annotations
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from humanllm_assets import assets_of_profile
-from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node
+from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node, display
+from humanllm_assets.lineage.reach import launch_deps
 from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.quality.checks import check_results, check_specs
+from humanllm_assets.refreshing import refresh_job, source_sensor
 from humanllm_assets.runs import FORCE_TAG, step_logger
 from resources.engine_resource import duckdb_resource, engine_resource
-from resources.home import Home, home_of
+from resources.errors import EngineError
+from resources.home import Home, home_of, storage_problem
 from resources.profile import Profile
 
 # Partitioned checks and multi-partition mappings are marked preview and beta at the pinned version; the graph's tests cover them.
@@ -48,6 +51,11 @@ OWNERS = {
     "reporting": "team:evaluation",
 }
 LLM_POOL = "llm"
+GATE_CONFIG = {
+    "allow_stale": dg.Field(
+        bool, default_value=False, description="compute although something above is stale; the manifest records what that was"
+    )
+}
 
 
 def partitions_definition(node: Node) -> dg.PartitionsDefinition | None:
@@ -85,8 +93,8 @@ def _schema(node: Node) -> dict[str, Any]:
     return {"dagster/column_schema": schemas[main], **{f"columns_of_{t}": schemas[t] for t in others}}
 
 
-def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.AssetsDefinition:
-    """The Dagster asset of a node: one op that runs the memoizing step and reports what it did."""
+def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, home: Home) -> dg.AssetsDefinition:
+    """The Dagster asset of a node: one op that runs the memoizing step and reports what it did. `deps`: from `launch_deps`."""
     partitions_def = partitions_definition(node)
 
     @dg.asset(
@@ -96,13 +104,14 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
         kinds=set(node.kinds),
         owners=[OWNERS[node.group]],
         partitions_def=partitions_def,
-        deps=[dg.AssetDep(d.asset, partition_mapping=partition_mapping(node, d, graph[d.asset])) for d in node.deps],
+        deps=[dg.AssetDep(d.asset, partition_mapping=partition_mapping(node, d, graph[d.asset])) for d in deps],
         code_version=node.load_time_version,
         check_specs=check_specs(node.contract, dg.AssetKey(node.name), partitions_def) if node.contract else None,
         metadata=_schema(node),
         required_resource_keys={"duckdb", "engine"},
         pool=LLM_POOL if node.uses_llm else None,
         output_required=True,
+        config_schema=GATE_CONFIG if node.gated else None,
     )
     def _asset(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         partition = str(context.partition_key) if context.has_partition_key else NO_PARTITION
@@ -122,16 +131,21 @@ def to_asset(node: Node, graph: Graph, profile: Profile, home: Home) -> dg.Asset
                 log=context.log.info,
                 run_id=context.run.run_id,
                 force=FORCE_TAG in context.run.tags,
+                allow_stale=node.gated and context.op_execution_context.op_config["allow_stale"],
                 pipes=context,
             )
+            if not outcome.reused:
+                refresh_warehouse(graph, runtime.store, home.warehouse)
         except ContractFailed as e:
             yield from _checks(node, e.snapshot.manifest, home)
             raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None), allow_retries=False) from e
-        except (StepError, ValueError) as e:
-            # what a user can mend (config, input files, missing models): one sentence, and retrying does not help
+        except (StepError, EngineError, ValueError) as e:
+            # what a user can mend (config, input files, servers, a budget): one sentence, and retrying does not help
             raise dg.Failure(str(e), allow_retries=False) from e
-        if not outcome.reused:
-            refresh_warehouse(graph, runtime.store, home.warehouse)
+        except Exception as e:
+            if problem := storage_problem(e, home.root):
+                raise dg.Failure(f"{display(node.name, partition)}: {problem}", allow_retries=False) from e
+            raise
         yield from _checks(node, outcome.snapshot.manifest, home)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.snapshot.data_version),
@@ -169,6 +183,8 @@ def _metadata(snapshot: Snapshot, outcome: Outcome | None) -> dict[str, Any]:
         metadata["built_by"] = dg.MetadataValue.dagster_run(m.run_id)
     if counts.dropped:
         metadata["dropped"] = _two_columns("reason", "rows", counts.dropped)
+    if m.allow_stale:
+        metadata["allow_stale"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in m.allow_stale))
     if m.stages:
         metadata["stages"] = dg.MetadataValue.json({k: v.model_dump() for k, v in m.stages.items()})
     if m.usage:
@@ -199,10 +215,14 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     """Definitions of one profile; `home` and `engine` replace the defaults in tests."""
     home = (home or home_of(profile)).prepare(profile)
     graph = build_graph(profile, home)
+    deps = launch_deps(graph)
     executor = dg.in_process_executor if profile.execution.executor == "in_process" else dg.multiprocess_executor
-    duckdb: DuckDBResource = duckdb_resource(profile)
+    duckdb: DuckDBResource = duckdb_resource(profile, home)
+    refresh = refresh_job(profile, graph, home)
     return dg.Definitions(
-        assets=[to_asset(node, graph, profile, home) for node in graph.nodes.values()],
+        assets=[to_asset(node, deps[node.name], graph, profile, home) for node in graph.nodes.values()],
+        jobs=[refresh],
+        sensors=[source_sensor(graph, refresh)],
         resources={"duckdb": duckdb, "engine": engine or engine_resource(profile, home)},
         executor=executor,
         loggers={"console": step_logger},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +30,7 @@ def _fail(message: str) -> typer.Exit:
 
 
 def _profile(name: str | None) -> tuple[Profile, Home]:
+    from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones
     from resources.home import home_of
     from resources.profile import ProfileError, load_profile
 
@@ -39,31 +40,21 @@ def _profile(name: str | None) -> tuple[Profile, Home]:
         profile = load_profile()
     except ProfileError as e:
         raise _fail(str(e)) from e
-    return profile, home_of(profile)
+    home = home_of(profile)
+    try:
+        read_tombstones(home)  # every verb reads them sooner or later
+    except TombstoneError as e:
+        raise _fail(str(e)) from e
+    return profile, home
 
 
-def _targets(graph: Graph, names: list[str]) -> list[tuple[str, str]]:
-    """`asset` means all its partitions, `asset[partition]` one; no name means the whole graph."""
-    import difflib
+def _targets(graph: Graph, names: list[str], partition: str | None = None) -> list[tuple[str, str]]:
+    from humanllm_assets.targets import TargetError, parse_targets
 
-    if not names:
-        return graph.all_partitions()
-    targets = []
-    for text in names:
-        found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text)
-        if found is None:
-            raise _fail(f"`{text}` is no target; write asset or asset[partition], for example: user_profiles[reddit]")
-        asset, partition = found[1], found[2]
-        if asset not in graph.nodes:
-            near = difflib.get_close_matches(asset, graph.nodes, 1)
-            raise _fail(
-                f"there is no asset `{asset}`" + (f"; did you mean `{near[0]}`?" if near else "; list them with: humanllm status")
-            )
-        known = graph[asset].partitions
-        if partition is not None and partition not in known:
-            raise _fail(f"{asset} has no partition `{partition}`; it has: {', '.join(known)}")
-        targets += [(asset, partition)] if partition is not None else [(asset, p) for p in known]
-    return targets
+    try:
+        return parse_targets(graph, names, partition)
+    except TargetError as e:
+        raise _fail(str(e)) from e
 
 
 @app.command()
@@ -93,23 +84,67 @@ def _materialize(profile: Profile, home: Home, targets: list[str], force: bool =
     return 1 if summary.failed else 0
 
 
+Targets = Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")]
+PartitionOption = Annotated[str | None, typer.Option("--partition", help="partition of targets that name an asset alone")]
+
+
+def _named(names: list[str], partition: str | None) -> list[str]:
+    return [n if partition is None or "[" in n else f"{n}[{partition}]" for n in names]
+
+
 @app.command()
 def plan(
-    targets: Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")] = None,
+    targets: Targets = None,
+    partition: PartitionOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """List what is stale, and why."""
+    """List what is stale, why, and what rebuilding it will ask of the models. Changes nothing."""
+    import json
+
+    from humanllm_assets import plan_view
     from humanllm_assets.build import build_graph
-    from humanllm_assets.lineage.plan import plan as make_plan
-    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.refreshing import make_plan
 
     loaded, home = _profile(profile)
     graph = build_graph(loaded, home)
-    stale = make_plan(graph, SnapshotStore(home.root), _targets(graph, targets or []))
-    for item in stale:
-        typer.echo(str(item))
-    command = "humanllm materialize" + "".join(f" '{t}'" for t in targets or [])
-    typer.echo(f"{len(stale)} partitions are stale; to rebuild them: {command}" if stale else "everything is up to date")
+    wanted = _targets(graph, targets or [], partition)
+    found = make_plan(loaded, graph, home, _named(targets or [], partition), wanted)
+    typer.echo(json.dumps(plan_view.as_json(found), indent=1) if as_json else plan_view.as_text(found))
+
+
+@app.command()
+def refresh(
+    targets: Targets = None,
+    partition: PartitionOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan and check the budget only")] = False,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="send at most so many LLM calls")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="spend at most so much, by the profile's token prices")] = None,
+    daemon: Annotated[bool, typer.Option("--daemon", help="hand it to Dagster's daemon, to watch in the UI")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Rebuild exactly what `plan` shows. Ends with 1 when something failed, with 3 when the budget held something back."""
+    from humanllm_assets import plan_view, refreshing
+    from humanllm_assets.build import build_graph
+
+    loaded, home = _profile(profile)
+    graph = build_graph(loaded, home.prepare(loaded))
+    names = _named(targets or [], partition)
+    found = refreshing.make_plan(loaded, graph, home, names, _targets(graph, targets or [], partition))
+    limits = refreshing.Limits(max_calls, max_cost)
+    typer.echo(plan_view.as_text(found))
+    try:
+        refreshing.check_budget(found, limits)
+        if dry_run or not found.items:
+            return
+        if daemon:
+            backfill = refreshing.hand_over(found, graph, home, limits)
+            typer.echo(f"Dagster has these {len(found.items)} partitions as backfill {backfill}; its daemon runs them.")
+            typer.echo(f"See it with `humanllm ui` at http://127.0.0.1:3000/runs/b/{backfill}")
+            return
+        raise typer.Exit(refreshing.refresh(loaded, graph, home, names, limits, echo=typer.echo))
+    except refreshing.RefreshError as e:
+        raise _fail(str(e)) from e
 
 
 @app.command()
@@ -255,6 +290,84 @@ def stop(profile: ProfileOption = None) -> None:
     _stop_servers(home)
 
 
+@app.command()
+def forget(
+    user: Annotated[str, typer.Argument(metavar="SOURCE/USER", help="for example reddit/alice")] = "",
+    reason: Annotated[str, typer.Option(help="kept in plain text: name nobody")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="act without asking")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="delete what is left of a forgotten user")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="list who is forgotten, by hash")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON; without --yes nothing is changed")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what holds a user, forget the user, and with --purge delete what is left (docs/takedown.md)."""
+    import json
+
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage import takedown
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.lineage.tombstones import read_tombstones
+    from humanllm_assets.runs import running_since
+    from resources.journal import JournalInUse
+
+    loaded, home = _profile(profile)
+    try:
+        if listing:
+            for t in read_tombstones(home):
+                typer.echo(f"{t.forgotten_at[:10]}  {t.site:<8} {t.user_sha256[:12]}  {t.reason}")
+            return
+        takedown.check_user(loaded, user)
+        graph, store = build_graph(loaded, home.prepare(loaded)), SnapshotStore(home.root)
+        held, unreadable = takedown.holdings(graph, store, user), takedown.quarantined(loaded, store, user)
+        if not as_json:
+            for line in takedown.lines(held, unreadable, user):
+                typer.echo(line)
+            if not yes and not typer.confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
+                raise typer.Exit(1)
+        done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held], "unreadable_rows": unreadable}
+        if yes or not as_json:
+            tombstone = takedown.forget(loaded, home, store, user, reason)
+            done["tombstone"] = tombstone.model_dump()
+            if purge:
+                if running_since(home) is not None:
+                    raise _fail("a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge")
+                done["receipt"] = str(takedown.purge(graph, home, store, user))
+        text = json.dumps(done, indent=1) if as_json else takedown.said(user, done)
+    except (takedown.TakedownError, JournalInUse) as e:
+        raise _fail(str(e)) from e
+    typer.echo(text)
+
+
+@app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="remove; without it, only list what would go")] = False,
+    grace_minutes: Annotated[float, typer.Option(help="keep what is younger than this")] = 60,
+    rejected_days: Annotated[float, typer.Option(help="keep snapshots that broke their contract this long")] = 7,
+    profile: ProfileOption = None,
+) -> None:
+    """Remove what neither a published partition nor a checkpoint was made from."""
+    from humanllm_assets.build import build_graph
+    from humanllm_assets.lineage.gc import DAY_S, garbage, lines, remove, size
+    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.runs import running_since
+
+    loaded, home = _profile(profile)
+    graph, now = build_graph(loaded, home.prepare(loaded)), time.time()
+    since = running_since(home)
+    if since is not None:
+        typer.echo(f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays")
+    before = min(now, since or now) - 60 * grace_minutes
+    found = garbage(graph, home, SnapshotStore(home.root), before=before, rejected_before=now - DAY_S * rejected_days)
+    for line in lines(found):
+        typer.echo(line)
+    if not found:
+        typer.echo("nothing to remove")
+    elif yes:
+        typer.echo(f"{size(remove(found))} freed")
+    else:
+        typer.echo(f"{size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")
+
+
 def _stop_servers(home: Home) -> None:
     from resources.vllm_server import stop_all
 
@@ -274,6 +387,13 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; answers and published partitions are kept: run the same command to go on", file=sys.stderr)
         code = 130
+    except Exception as e:
+        from resources.home import homes, storage_problem
+
+        if (problem := storage_problem(e, homes())) is None:
+            raise
+        print(problem, file=sys.stderr)
+        code = 1
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,7 +1,6 @@
 """Materializing from the command line: the same assets, instance and checks as in the UI, one run per stale partition.
 
-Partitions run parents first; before each, its identity is compared with the published one, so a parent that turned out equal
-stops the wave there (early cut-off).
+`drive` decides what runs when; `materialize` runs it in worker processes through Dagster.
 """
 
 from __future__ import annotations
@@ -12,17 +11,19 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 
 from humanllm_assets.lineage.nodes import Graph, display
-from humanllm_assets.lineage.plan import own_reasons
+from humanllm_assets.lineage.plan import Item, own_reasons
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from resources.home import Home
+from humanllm_assets.lineage.warehouse import refresh_warehouse
+from resources.home import Home, storage_problem
 from resources.profile import Profile
 
 PID_TAG = "humanllm/pid"
@@ -36,6 +37,7 @@ class Summary:
     fresh: list[str] = field(default_factory=list)
     computed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)  # stale, but not allowed to start
     skipped: list[str] = field(default_factory=list)
 
 
@@ -49,6 +51,20 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
             if pid and not os.path.exists(f"/proc/{pid}"):
                 instance.report_run_failed(run, "its process was killed")
         yield instance
+
+
+def running_since(home: Home) -> float | None:
+    """When the oldest Dagster run in progress began (seconds since 1970), queued ones included; None when nothing runs."""
+    states = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
+    with open_instance(home) as instance:
+        records = instance.get_run_records(dg.RunsFilter(statuses=states))
+    return min((r.create_timestamp.timestamp() for r in records), default=None)
 
 
 class _Echo(logging.Handler):
@@ -68,62 +84,104 @@ def step_logger(_: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
+def drive(
+    graph: Graph,
+    store: SnapshotStore,
+    targets: Sequence[Item],
+    submit: Callable[[Item, bool], Future[str | None]],
+    *,
+    concurrency: int,
+    echo: Callable[[str], None],
+    force: bool = False,
+    allow: Callable[[Item], str | None] | None = None,
+) -> Summary:
+    """Bring the targets and everything above them up to date, parents first.
+
+    A failed partition stops what depends on it, nothing else. Before each partition its identity is compared with the published
+    one, so a parent that turned out equal stops the wave there.
+
+    Args:
+        submit: runs one partition, given whether to compute it even when it is up to date; the future holds the failure's
+            sentence, or None.
+        force: compute the targets even when they are up to date.
+        allow: looks at a stale partition right before it starts, and returns why it must not, or None. Partitions that ask a
+            model then run one after another, so that each is looked at after the one before was paid for.
+    """
+    wanted = graph.upstream_closure(targets)
+    forced = set(targets) if force else set()
+    summary = Summary()
+    todo, finished, blocked = list(wanted), set[Item](), set[Item]()
+    running: dict[Future[str | None], Item] = {}
+    started = 0
+
+    def ready(item: Item) -> bool:
+        return all(p in finished for p in graph[item[0]].parents(item[1]))
+
+    def fits(item: Item) -> bool:
+        node, beside = graph[item[0]], [graph[r[0]] for r in running.values()]
+        if allow and node.uses_llm and any(n.uses_llm for n in beside):
+            return False
+        return not beside if node.alone else not any(n.alone for n in beside)
+
+    while todo or running:
+        for item in list(todo):
+            if any(p in blocked for p in graph[item[0]].parents(item[1])):
+                todo.remove(item)
+                blocked.add(item)
+                summary.skipped.append(display(*item))
+            elif len(running) < concurrency and ready(item) and fits(item):
+                todo.remove(item)
+                if item not in forced and not own_reasons(graph, store, *item):
+                    finished.add(item)
+                    summary.fresh.append(display(*item))
+                    continue
+                if allow and (refusal := allow(item)):
+                    blocked.add(item)
+                    summary.held[display(*item)] = refusal
+                    echo(f"HELD {display(*item)}: {refusal}")
+                    continue
+                started += 1
+                rest = len(wanted) - len(finished) - len(blocked) - len(running) - 1
+                echo(f"[{started} started, {rest} left] {display(*item)}")
+                running[submit(item, item in forced)] = item
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            item = running.pop(future)
+            failure = future.result()
+            if failure is None:
+                finished.add(item)
+                summary.computed.append(display(*item))
+            else:
+                blocked.add(item)
+                summary.failed[display(*item)] = failure
+                echo(f"FAILED {failure}")
+    return summary
+
+
 def materialize(
     profile: Profile,
     graph: Graph,
     home: Home,
-    targets: Sequence[tuple[str, str]],
+    targets: Sequence[Item],
     *,
     echo: Callable[[str], None],
     force: bool = False,
+    allow: Callable[[Item], str | None] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Summary:
-    """Bring the targets and everything above them up to date.
+    """`drive` in worker processes: up to `execution.max_concurrent` partitions at once, each as a Dagster run with `tags`.
 
-    A failed partition stops what depends on it, nothing else. `force` computes the targets even when they are up to date. Up to
-    `execution.max_concurrent` partitions run at once, each as a Dagster run in one of as many worker processes: most of their time
-    they wait for a model. (Not in threads: Dagster configures logging per run, which deadlocks with another run's handlers.)
+    Most of their time they wait for a model. (Not in threads: Dagster configures logging per run, which deadlocks with another
+    run's handlers.)
     """
-    store = SnapshotStore(home.root)
-    wanted = graph.upstream_closure(targets)
-    forced = set(targets) if force else set()
-    summary = Summary()
-    todo, finished, blocked = list(wanted), set[tuple[str, str]](), set[tuple[str, str]]()
-    running: dict[Future[str | None], tuple[str, str]] = {}
-    started, concurrency = 0, profile.execution.max_concurrent
-
-    def ready(item: tuple[str, str]) -> bool:
-        return all(p in finished for p in graph[item[0]].parents(item[1]))
-
-    def fits(item: tuple[str, str]) -> bool:
-        return not running if graph[item[0]].alone else not any(graph[r[0]].alone for r in running.values())
-
+    concurrency = profile.execution.max_concurrent
     with open_instance(home), _workers(profile, home, concurrency) as pool:
-        while todo or running:
-            for item in list(todo):
-                if any(p in blocked for p in graph[item[0]].parents(item[1])):
-                    todo.remove(item)
-                    blocked.add(item)
-                    summary.skipped.append(display(*item))
-                elif len(running) < concurrency and ready(item) and fits(item):
-                    todo.remove(item)
-                    if item not in forced and not own_reasons(graph, store, *item):
-                        finished.add(item)
-                        summary.fresh.append(display(*item))
-                        continue
-                    started += 1
-                    rest = len(wanted) - len(finished) - len(blocked) - len(running) - 1
-                    echo(f"[{started} started, {rest} left] {display(*item)}")
-                    running[pool.submit(_execute, *item, item in forced)] = item
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                item = running.pop(future)
-                failure = future.result()
-                if failure is None:
-                    finished.add(item)
-                    summary.computed.append(display(*item))
-                else:
-                    blocked.add(item)
-                    summary.failed[display(*item)] = failure
-                    echo(f"FAILED {failure}")
+
+        def submit(item: Item, forced: bool) -> Future[str | None]:
+            return pool.submit(_execute, *item, {**(tags or {}), **({FORCE_TAG: "true"} if forced else {})}, home.root)
+
+        store = SnapshotStore(home.root)
+        summary = drive(graph, store, targets, submit, concurrency=concurrency, echo=echo, force=force, allow=allow)
+    refresh_warehouse(graph, store, home.warehouse)  # steps do it too, but the last of two at once may have seen less
     return summary
 
 
@@ -155,14 +213,23 @@ def _end_with(command: int) -> None:
     os._exit(1)
 
 
-def _execute(asset: str, partition: str, force: bool) -> str | None:
+def _execute(asset: str, partition: str, tags: Mapping[str, str], root: Path) -> str | None:
     """Run one partition in this worker; returns the failure's sentence, or None."""
+    try:
+        return _run(asset, partition, tags)
+    except Exception as e:  # Dagster's own event log may be what cannot be written
+        if problem := storage_problem(e, root):
+            return f"{display(asset, partition)}: {problem}"
+        raise
+
+
+def _run(asset: str, partition: str, tags: Mapping[str, str]) -> str | None:
     with dg.DagsterInstance.get() as instance:
         result = _JOB["all"].execute_in_process(
             instance=instance,
             partition_key=partition or None,
             asset_selection=[dg.AssetKey(asset)],
-            tags={PID_TAG: str(os.getpid()), **({FORCE_TAG: "true"} if force else {})},
+            tags={PID_TAG: str(os.getpid()), **tags},
             run_config={"loggers": {"console": {"config": {}}}},
             raise_on_error=False,
         )

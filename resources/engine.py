@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from resources.budget import Budget
+from resources.errors import BUDGET_USED_UP, BudgetReached, EngineError
 from resources.journal import Answer, Journal, answer_key
 from resources.models import ModelError, model_folder
 from resources.profile import Engine as EngineConfig
@@ -53,10 +55,6 @@ PATIENCE_S = 60.0  # how long all given endpoints of a model may refuse connecti
 PASSING_TRIES = 8  # times one request is sent again after 429, 5xx or a broken connection
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 20.0
 PULLED_AT_ONCE = 200  # requests looked up in the journal together
-
-
-class EngineError(RuntimeError):
-    """No answers can be got; the message names the endpoint or server, the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +177,12 @@ class _Call:
         if "Qwen3" in self.model.name:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         return orjson.dumps(body)
+
+    def most_cost(self, item: _Item, config: EngineConfig) -> float:
+        """The most that an attempt can cost by the profile's prices: a token holds at least one byte of the prompt, and the
+        chat template adds a few to each message."""
+        asked = sum(len(content.encode("utf-8", "replace")) + 32 for _, content in item.request.messages)
+        return config.cost(asked, self.sampling(item.request, item.attempt)["max_tokens"])
 
     def judge(self, item: _Item, answer: Answer) -> LLMReply | None:
         """The reply, or None when the answer is bad and another attempt is left (the item then stands at that attempt)."""
@@ -318,10 +322,11 @@ class Engine:
     Close it, or use it as a context manager. Safe to call from several threads.
     """
 
-    def __init__(self, profile: Profile, home: Path):
+    def __init__(self, profile: Profile, home: Path, *, journal: Journal | None = None, budget: Budget | None = None):
         self.home = home
         self.config: EngineConfig = profile.engine
-        self.journal = Journal(home)
+        self.journal = journal or Journal(home)
+        self.budget = budget  # limits the calls that are sent; None = no limit
         self.usage = UsageStats()  # of the latest finished or running `ask`
         self.calls: list[tuple[str, UsageStats]] = []  # label and cost of every `ask`, in order
         self._used = tempfile.TemporaryFile()  # noqa: SIM115  key and digest of every answer used, 64 bytes each
@@ -335,6 +340,8 @@ class Engine:
         self._session: aiohttp.ClientSession | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pools: dict[str, _Pool] = {}  # by model key
+        self._asking: dict[str, asyncio.Event] = {}  # questions under way, by their key; only the loop's thread touches it
+        self._unsettled = 0  # calls that the budget holds reserved and no answer has settled; used in the loop alone
 
     def __enter__(self) -> Engine:
         return self
@@ -406,6 +413,7 @@ class Engine:
 
         Raises:
             EngineError: no endpoint answers, or the server refuses every request (unknown model, bad key).
+            BudgetReached: the next call would pass the budget's limit.
             ServerError, ModelError: the local server or the model's folder cannot be had.
             Whatever was answered before is in the journal.
         """
@@ -496,29 +504,69 @@ class Engine:
 
     async def _answer(self, run: _Run, item: _Item) -> LLMReply:
         """Ask until the item has a reply."""
-        call, loop = run.call, asyncio.get_running_loop()
         item.from_journal = False
         reply = None
         while reply is None:
             if item.attempt:
                 run.usage.retries += 1
-            key = call.key(item)
-            # Looked up again: another process, or an equal request of this call, may have asked it meanwhile.
-            found = (await loop.run_in_executor(self._writer, self.journal.get_many, [key])).get(key)
-            if found is None:
-                got = await self._post(run, call, item, key)
-                if isinstance(got, _Refusal):
-                    # Not journalled: a refusal can be the server's settings, which are no part of the question's key.
-                    return call.reply(item, None, got.text, f"refused:{got.status}")
-                run.usage.calls += 1
-                run.usage.input_tokens += got.prompt_tokens
-                run.usage.output_tokens += got.output_tokens
-                found = await loop.run_in_executor(self._writer, self.journal.put, got)
-            else:
-                run.usage.journal_hits += 1
-            self._note(found)
-            reply = call.judge(item, found)
+            got = await self._ask_once(run, item, run.call.key(item))
+            if isinstance(got, _Refusal):
+                # Not journalled: a refusal can be the server's settings, which are no part of the question's key.
+                return run.call.reply(item, None, got.text, f"refused:{got.status}")
+            self._note(got)
+            reply = run.call.judge(item, got)
         return reply
+
+    async def _ask_once(self, run: _Run, item: _Item, key: str) -> Answer | _Refusal:
+        """The answer to a question from the journal, else from a server: once, however many ask it at the same time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            # Looked up again: another process, or an equal request, may have asked it meanwhile.
+            if found := (await loop.run_in_executor(self._writer, self.journal.get_many, [key])).get(key):
+                run.usage.journal_hits += 1
+                return found
+            if key not in self._asking:
+                break
+            await self._asking[key].wait()
+        asking = self._asking[key] = asyncio.Event()
+        try:
+            got = await self._send(run, run.call, item, key)
+            if isinstance(got, _Refusal):
+                return got
+            run.usage.calls += 1
+            run.usage.input_tokens += got.prompt_tokens
+            run.usage.output_tokens += got.output_tokens
+            return await loop.run_in_executor(self._writer, self.journal.put, got)
+        finally:
+            del self._asking[key]
+            asking.set()
+
+    async def _send(self, run: _Run, call: _Call, item: _Item, key: str) -> Answer | _Refusal:
+        """`_post` inside the budget.
+
+        Raises:
+            BudgetReached: the call would pass the limit, also after all calls under way were settled.
+        """
+        budget, loop = self.budget, asyncio.get_running_loop()
+        if budget is None:
+            return await self._post(run, call, item, key)
+        most = call.most_cost(item, self.config)
+        while not await loop.run_in_executor(self._writer, budget.reserve, most):
+            if not self._unsettled:
+                await loop.run_in_executor(self._writer, budget.refuse)
+                raise BudgetReached(
+                    f"{BUDGET_USED_UP} ({budget.spent()}); answered requests are kept: refresh again to go on from there"
+                )
+            await asyncio.sleep(0.02)  # what is under way is paid for: let it arrive, and it may cost less than was reserved
+        self._unsettled += 1
+        try:
+            got = await self._post(run, call, item, key)
+            answered = isinstance(got, Answer)
+            cost = self.config.cost(got.prompt_tokens, got.output_tokens) if isinstance(got, Answer) else 0.0
+            await loop.run_in_executor(self._writer, budget.settle, most, cost, answered)
+        finally:
+            self._unsettled -= 1
+        return got
 
     async def _post(self, run: _Run, call: _Call, item: _Item, key: str) -> Answer | _Refusal:
         """Send one request until it is answered: other endpoints and pauses for what may pass, a refusal for what will not."""
@@ -716,4 +764,4 @@ def _progress(run: _Run, done: int, total: int | None, seconds: float) -> str:
     return ", ".join(parts)
 
 
-__all__ = ["Engine", "EngineError", "LLMReply", "LLMRequest", "ModelError", "ServerError", "UsageStats"]
+__all__ = ["BudgetReached", "Engine", "EngineError", "LLMReply", "LLMRequest", "ModelError", "ServerError", "UsageStats"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from resources.budget import TAG, Budget
 from resources.home import Home
 from resources.profile import Profile
 
@@ -15,26 +16,30 @@ if TYPE_CHECKING:
     from resources.engine import Engine
 
 
-def duckdb_resource(profile: Profile) -> DuckDBResource:
-    """In-memory connections that read snapshots: no file is locked, so partitions run at once."""
-    config: dict[str, object] = {"memory_limit": profile.execution.duckdb_memory}
+def duckdb_resource(profile: Profile, home: Home) -> DuckDBResource:
+    """In-memory connections that read snapshots: no file is locked, so partitions run at once. What does not fit lies in the home."""
+    config: dict[str, object] = {"memory_limit": profile.execution.duckdb_memory, "temp_directory": str(home.scratch)}
     if profile.execution.duckdb_threads:
         config["threads"] = profile.execution.duckdb_threads
     return DuckDBResource(database=":memory:", connection_config=config)
 
 
 def engine_resource(profile: Profile, home: Home) -> dg.ResourceDefinition:
-    """A function that gives the engine; nothing starts before it is called, and it is closed with the step's process."""
+    """A function that gives the engine; nothing starts before it is called, and it is closed with the step's process.
+
+    A run with the tag of a budget sends no call beyond it.
+    """
 
     @dg.resource(description="LLM answers from vLLM servers, given or started here, through a journal of all answers")
-    def engine(_: dg.InitResourceContext) -> Iterator[Callable[[], Engine]]:
+    def engine(context: dg.InitResourceContext) -> Iterator[Callable[[], Engine]]:
         from resources.engine import Engine
 
         opened: list[Engine] = []
+        budget_id = context.run.tags.get(TAG) if context.run else None
 
         def get() -> Engine:
             if not opened:
-                opened.append(Engine(profile, home.root))
+                opened.append(Engine(profile, home.root, budget=Budget(home.root, budget_id) if budget_id else None))
             return opened[0]
 
         try:

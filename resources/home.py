@@ -5,14 +5,21 @@
     journal/                   answers of the models
     models/  servers/          prepared model folders; state of local servers
     training/                  work folders of training runs
+    prompts/                   texts of the prompts that were used, by their hash
     data_docs/                 pages for people
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
+    scratch/                   what DuckDB cannot hold in memory, while a step runs
+    tombstones.json            users to be forgotten, by hash (humanllm_assets/lineage/tombstones.py)
+    receipts/                  what a purge deleted
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +52,24 @@ class Home:
         return self.root / "data_docs"
 
     @property
+    def prompts(self) -> Path:
+        return self.root / "prompts"
+
+    @property
     def training(self) -> Path:
         return self.root / "training"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
+
+    @property
+    def tombstones(self) -> Path:
+        return self.root / "tombstones.json"
+
+    @property
+    def receipts(self) -> Path:
+        return self.root / "receipts"
 
     @property
     def warehouse(self) -> Path:
@@ -58,11 +81,53 @@ class Home:
         settings = self.dagster / "dagster.yaml"
         wanted = _DAGSTER_YAML % {"runs": profile.execution.max_concurrent, "pool": profile.execution.max_concurrent}
         if not settings.exists() or settings.read_text() != wanted:
-            settings.write_text(wanted)
+            partial = settings.with_name(f".{settings.name}.{os.getpid()}")
+            partial.write_text(wanted)
+            partial.replace(settings)
         return self
 
 
+def homes() -> Path:
+    """Where the homes of all profiles lie: HUMANLLM_HOME, or `data_home/` in the project."""
+    return Path(os.environ.get("HUMANLLM_HOME") or PROJECT_ROOT / "data_home").expanduser().absolute()
+
+
 def home_of(profile: Profile) -> Home:
-    """The profile's folder below HUMANLLM_HOME, or below `data_home/` in the project."""
-    root = Path(os.environ.get("HUMANLLM_HOME") or PROJECT_ROOT / "data_home").expanduser().absolute()
-    return Home(root / profile.name)
+    return Home(homes() / profile.name)
+
+
+# ---- a disk that cannot take more ------------------------------------------------------------------------------------
+
+_FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+_NEARLY_NOTHING = 2**20  # bytes; SQLite calls it a disk I/O error when its shared-memory file cannot grow
+
+
+def storage_problem(error: BaseException, root: Path) -> str | None:
+    """One sentence with the remedy when an error, or one that it came from, says that `root` cannot be written; else None.
+
+    The file system, DuckDB, PyArrow, SQLite and SQLAlchemy each say it in their own way, and Dagster wraps what they say.
+    """
+    texts = [str(e) for e in _causes(error)]
+    codes = {getattr(e, "errno", None) for e in _causes(error)}
+    full = bool(codes & {errno.ENOSPC, errno.EDQUOT}) or any(words in text for words in _FULL for text in texts)
+    if full or (any("disk I/O error" in text for text in texts) and shutil.disk_usage(_existing(root)).free < _NEARLY_NOTHING):
+        return (
+            f"the disk that holds {root} is full; free some space, or move the folder and set HUMANLLM_HOME to its new place, then "
+            "run the same again. What was published and answered before is untouched"
+        )
+    refused = codes & {errno.EACCES, errno.EROFS} and any(str(root) in text for text in texts)
+    if refused or any("attempt to write a readonly database" in text for text in texts):
+        return f"{root} cannot be written; make it writable or set HUMANLLM_HOME to another folder"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)

@@ -60,6 +60,10 @@ CREATE INDEX IF NOT EXISTS answers_subject ON answers (subject);
 """
 
 
+class JournalInUse(RuntimeError):
+    """Deleted answers could not be overwritten in the write-ahead log."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """One journalled reply. `top`: the first token's (token, log-probability) pairs, best first."""
@@ -101,12 +105,23 @@ def _sha256(content: str) -> str:
 
 
 class Journal:
-    """The journal of a home folder; created when absent. Safe to share between threads."""
+    """The journal of a home folder; created when absent. Safe to share between threads.
 
-    def __init__(self, home: Path):
+    With `read_only` nothing is created or changed: an absent journal is an empty one.
+    """
+
+    def __init__(self, home: Path, *, read_only: bool = False):
         self.path = home / "journal" / "answers.sqlite"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        if read_only:
+            # Not SQLite's own read-only mode, which leaves its two side files behind.
+            where = f"{self.path.absolute().as_uri()}?mode=rw" if self.path.is_file() else ":memory:"
+            self._db = sqlite3.connect(where, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            if where == ":memory:":
+                self._db.executescript(_SCHEMA)
+            self._db.execute("PRAGMA query_only=ON")
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -186,13 +201,19 @@ class Journal:
             )
         return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
 
-    def purge(self, subject: str) -> int:
-        """Delete every answer about a user (takedown) and return how many there were; the freed pages are overwritten."""
+    def purge(self, subject: str) -> list[str]:
+        """Delete every answer about a user (takedown) and return their keys; the freed pages are overwritten.
+
+        Raises:
+            JournalInUse: another process reads the journal, so that its log of recent writes still holds the answers.
+        """
         with self._lock:
             self._db.execute("PRAGMA secure_delete=ON")
-            deleted = self._db.execute("DELETE FROM answers WHERE subject = ?", (subject,)).rowcount
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return deleted
+            deleted = self._db.execute("DELETE FROM answers WHERE subject = ? RETURNING key", (subject,)).fetchall()
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise JournalInUse(f"another process uses {self.path}; the answers are deleted, but purge again when it has ended")
+        return sorted(key for (key,) in deleted)
 
     def verify(self) -> list[str]:
         """Keys of the answers whose content no longer matches its stored sha256."""

@@ -252,6 +252,10 @@ class Engine(Strict):
     price_per_million_input: float = 0.0
     price_per_million_output: float = 0.0
 
+    def cost(self, input_tokens: float, output_tokens: float) -> float:
+        """Money for so many tokens, in the currency of the prices."""
+        return (input_tokens * self.price_per_million_input + output_tokens * self.price_per_million_output) / 1e6
+
 
 # ---- training and evaluation -----------------------------------------------------------------------------------------
 
@@ -355,6 +359,7 @@ class Execution(Strict):
     max_concurrent: int = 4
     duckdb_memory: str = "4GB"
     duckdb_threads: int | None = None
+    require_clean_code: bool = False  # training and benchmarking refuse what was computed from uncommitted code
 
 
 class Profile(Strict):

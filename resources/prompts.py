@@ -12,6 +12,7 @@ What belongs here: loading, rendering and the identity of a prompt, and the JSON
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import re
@@ -86,7 +87,12 @@ class Prompt:
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in folder.glob("*.md"))) or "none"
             raise PromptError(f"the prompt `{name}` does not exist in {folder}; known prompts: {known}")
-        match = _FRONT.match(path.read_text(encoding="utf-8").replace("\r\n", "\n"))
+        return cls._parse(name, path, path.read_text(encoding="utf-8"))
+
+    @classmethod
+    @functools.cache  # by content: an edited file is noticed, and a plan of hundreds of partitions parses each prompt once
+    def _parse(cls, name: str, path: Path, content: str) -> Prompt:
+        match = _FRONT.match(content.replace("\r\n", "\n"))
         if not match:
             raise PromptError(
                 f"{path} must start with front matter between two lines `---` that names {', '.join(sorted(_FIELDS))}"

@@ -23,7 +23,7 @@ from humanllm_assets.evaluation.items import (
     write_distractors,
 )
 from humanllm_assets.evaluation.report_inputs import benchmark_inputs, funnel_inputs
-from humanllm_assets.evaluation.reports import benchmark_report, funnel_report
+from humanllm_assets.evaluation.reports import benchmark_report, funnel_report, page_files
 from humanllm_assets.evaluation.scoring import choice_requests, choice_role, score_replies, summary_rows
 from humanllm_assets.filtering.asking import read_rows
 from humanllm_assets.lineage.nodes import Dep, Node, every
@@ -81,11 +81,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             identity=lambda b: _items_identity(profile, b),
             external=lambda b: _benchmark_files(profile, b),
             compute=_benchmark_items,
-            code=(
-                "humanllm_assets.evaluation.items",
-                "humanllm_assets.evaluation.fixed",
-                "humanllm_assets.evaluation.applications",
-            ),
             contract=Contract.load("benchmark_items", profile.thresholds),
             uses_llm=True,
         ),
@@ -100,9 +95,9 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             deps=(Dep("benchmark_items", parts.score_parents(0)), Dep("contestants", parts.score_parents(1))),
             identity=lambda key: _scores_identity(profile, key),
             compute=_benchmark_scores,
-            code=("humanllm_assets.evaluation.scoring", "humanllm_assets.evaluation.applications"),
             contract=Contract.load("benchmark_scores", profile.thresholds),
             uses_llm=True,
+            gated=True,
         ),
     ]
     counted = [f"{stage}_{s}" for s in parts.sources for stage in ("raw", "eligible", "filtered")]
@@ -118,9 +113,8 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             kinds=frozenset({"html"}),
             tables={"rows": REPORT_ROWS},
             deps=tuple(funnel_deps),
-            identity=lambda _: {"notes": profile.notes, "profile": profile.name},
+            identity=lambda _: _report_identity(profile),
             compute=_funnel_report,
-            code=("humanllm_assets.evaluation.reports", "humanllm_assets.evaluation.report_inputs"),
         )
     )
     if benchmarks and contestants:
@@ -136,9 +130,8 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                     Dep("benchmark_items", every(("",), benchmarks)),
                     Dep("contestants", every(("",), contestants)),
                 ),
-                identity=lambda _: {"notes": profile.notes, "profile": profile.name},
+                identity=lambda _: _report_identity(profile),
                 compute=_benchmark_report,
-                code=("humanllm_assets.evaluation.reports", "humanllm_assets.evaluation.report_inputs"),
             )
         )
     return listed
@@ -346,6 +339,10 @@ def _publish_report(step: Step, page: str, html: str, rows: list[dict[str, Any]]
     step.write("rows", rows)
     step.count(entered=len(rows), kept=len(rows), dropped={})
     step.measures["report"] = page
+
+
+def _report_identity(profile: Profile) -> dict[str, Any]:
+    return {"notes": profile.notes, "profile": profile.name, "page": page_files()}
 
 
 def _funnel_report(step: Step) -> None:

@@ -8,6 +8,7 @@ What belongs here: arranging numbers that others computed. What does not: comput
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -165,6 +166,11 @@ class Section:
 
 
 @cache
+def page_files() -> dict[str, str]:
+    """Content hashes of the page's template and the paper's numbers: what a report shows beside its code."""
+    return {name: hashlib.sha256((_HERE / name).read_bytes()).hexdigest() for name in ("report.html.j2", "paper_numbers.yaml")}
+
+
 def paper_numbers() -> dict[str, Any]:
     """`paper_numbers.yaml`: source, contestants (ours -> the paper's row), tables (caption, unit, columns, rows)."""
     return yaml.safe_load((_HERE / "paper_numbers.yaml").read_text(encoding="utf-8"))

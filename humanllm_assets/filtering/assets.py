@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from humanllm_assets.filtering.asking import Counts as LLMCounts
 from humanllm_assets.filtering.rewriting import rewrite_and_label
-from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, apply_rules
+from humanllm_assets.filtering.rules import FORGOTTEN, amazon_candidates, amazon_core, apply_rules, is_one_of
 from humanllm_assets.filtering.selection import select_for_llm
 from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Node, same
 from humanllm_assets.lineage.step import StepError, display
+from humanllm_assets.lineage.tombstones import empty_places, forgotten_identity, forgotten_users, places_identity
 from humanllm_assets.llm_identity import llm_identity
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.contracts import Contract
@@ -47,8 +48,8 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                     tables={"core": CORE},
                     deps=(parts.all_slices("raw_amazon", "amazon"),),
                     identity=lambda partition, rules=rules: {"rules": rules},
+                    external=lambda partition: forgotten_identity(home, "amazon"),
                     compute=_amazon_core,
-                    code=("humanllm_assets.filtering.rules", "humanllm_assets.sources.readers"),
                 )
             )
         found.append(
@@ -62,8 +63,8 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                 partitions=slices,
                 deps=tuple(deps),
                 identity=lambda partition, rules=rules: {"rules": rules},
+                external=lambda partition, source=source: forgotten_identity(home, source),
                 compute=partial(_eligible, source),
-                code=("humanllm_assets.filtering.rules", "humanllm_assets.sources.readers"),
                 contract=Contract.load("eligible", thresholds, source=source),
             )
         )
@@ -83,8 +84,8 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                     "labels": thresholds.labels,
                     "caps": thresholds.caps,
                 },
+                external=lambda partition, source=source: places_identity(home, source, partition),
                 compute=partial(_filtered, source),
-                code=("humanllm_assets.filtering.rewriting", "humanllm_assets.filtering.selection"),
                 contract=Contract.load("filtered", thresholds),
                 uses_llm=True,
             )
@@ -114,8 +115,10 @@ def _amazon_core(step: Step) -> None:
         amazon_candidates(step.con, rules)
         step.log(f"amazon_core: read {slice_name}")
     step.measures["rounds"] = amazon_core(step.con, rules)
-    step.copy("core", "select * from core_verdicts")
-    found = dict(step.con.execute("select coalesce(reason, 'kept'), count(*) from core_verdicts group by 1").fetchall())
+    forgotten = is_one_of("user_id", forgotten_users(step.runtime.home, "amazon"))
+    step.copy("core", f"select * from core_verdicts where not {forgotten}")
+    reason = f"case when {forgotten} then '{FORGOTTEN}' else coalesce(reason, 'kept') end"
+    found = dict(step.con.execute(f"select {reason}, count(*) from core_verdicts group by 1").fetchall())
     kept = found.pop("kept", 0)
     step.count(entered=read, kept=kept, dropped={**found, "row_rules_or_unreadable": read - kept - sum(found.values())})
 
@@ -126,7 +129,8 @@ def _eligible(source: str, step: Step) -> None:
     if source == "amazon":
         step.view("core", "amazon_core", "core")
         core = "core"
-    dropped = apply_rules(step.con, source, getattr(step.profile.thresholds.rules, source), core)
+    forgotten = forgotten_users(step.runtime.home, source)
+    dropped = apply_rules(step.con, source, getattr(step.profile.thresholds.rules, source), core, forgotten)
     kept = step.con.execute("select count(*) from kept").fetchall()[0][0]
     step.copy("records", "select * from kept")
     step.copy("dropped", "select * from dropped")
@@ -138,11 +142,14 @@ def _eligible(source: str, step: Step) -> None:
         "context_rows": report.context_rows,
         "context_unreadable": report.context_unreadable,
     }
+    if source == "reddit_comments" and forgotten:  # every other comment has the title of its post
+        hidden = step.con.execute("select count(*) from kept where context_title is null").fetchall()[0][0]
+        step.measures["contexts_forgotten"] = hidden
 
 
 def _filtered(source: str, step: Step) -> None:
     step.view("records", f"eligible_{source}", "records")
-    select_for_llm(step.con, step.profile.thresholds.caps)
+    select_for_llm(step.con, step.profile.thresholds.caps, empty_places(step.runtime.home, source, step.partition))
     capped = dict(step.con.execute("select reason, count(*) from capped group by 1").fetchall())
     step.append("dropped", "select record_id, user_id, reason from capped")
     counts = rewrite_and_label(

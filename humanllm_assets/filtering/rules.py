@@ -14,11 +14,17 @@ How Amazon runs over several slices: for every slice `read_records` and `amazon_
 `amazon_core` makes `core_verdicts` from it; then for every slice `read_records` again and
 `apply_rules(..., core_table="core_verdicts")`.
 
+Forgotten users (`forgotten`: sha256 of their ids) come before all rules: their records are counted as `forgotten` and leave no row.
+What somebody else wrote in answer to a forgotten user stays, without that user's title and text. In Amazon's core a forgotten
+user's purchases still count as numbers: without them other users would lose records, and a takedown would change their personas
+and ask a model about them.
+
 What belongs here: conditions and their order. What does not: reading files, thresholds (`resources/profile.py`), LLM labels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import duckdb
@@ -162,6 +168,7 @@ _BY_ID = Duplicates("duplicate_id", "record_id")
 _BY_TEXT = Duplicates("duplicate_text", "user_id, text_key")
 _BY_ITEM = Duplicates("duplicate_user_item", "user_id, item_id")
 _OUTSIDE_CORE = "outside_core"
+FORGOTTEN = "forgotten"
 _AMAZON_DUPLICATES = (_BY_ITEM, Duplicates("duplicate_user_text", _BY_TEXT.keys))
 
 
@@ -190,44 +197,65 @@ def reasons(source: str, rules: BaseModel) -> list[str]:
     return [rule.reason for rule in row_rules(source, rules)] + last
 
 
-def first_rules(con: duckdb.DuckDBPyConnection, source: str, rules: BaseModel) -> None:
+def is_one_of(column: str, hashes: Collection[str]) -> str:
+    """SQL: the sha256 of a column is among these; false for NULL and when there are none."""
+    listed = ", ".join(f"'{h}'" for h in sorted(hashes))
+    return f"coalesce(sha256({column}) IN ({listed}), false)" if listed else "false"
+
+
+def first_rules(con: duckdb.DuckDBPyConnection, source: str, rules: BaseModel, forgotten: Collection[str] = ()) -> None:
     """Make the table `verdicts` (slice, row_no, reason): every raw record's first failing row rule, NULL where none fails."""
-    cases = " ".join(f"WHEN coalesce(({rule.fails}), true) THEN '{rule.reason}'" for rule in row_rules(source, rules))
+    cases = f"WHEN {is_one_of('user_id', forgotten)} THEN '{FORGOTTEN}' " if forgotten else ""
+    cases += " ".join(f"WHEN coalesce(({rule.fails}), true) THEN '{rule.reason}'" for rule in row_rules(source, rules))
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE verdicts AS
         SELECT slice, row_no, CAST(CASE {cases} END AS VARCHAR) AS reason FROM raw_records
     """)
 
 
-def apply_rules(con: duckdb.DuckDBPyConnection, source: str, rules: BaseModel, core_table: str | None = None) -> dict[str, int]:
+def apply_rules(
+    con: duckdb.DuckDBPyConnection,
+    source: str,
+    rules: BaseModel,
+    core_table: str | None = None,
+    forgotten: Collection[str] = (),
+) -> dict[str, int]:
     """Split `raw_records` into `kept` (the columns of `RECORD_COLUMNS`) and `dropped` (record_id, user_id, reason).
 
     Args:
         rules: the source's thresholds.
         core_table: Amazon only: the table with the columns of `core_verdicts`, made by `amazon_core` from the candidates of all
             slices. None takes this slice for the whole data set.
+        forgotten: sha256 of the ids of users to be forgotten. Their records get no row in `dropped`.
 
     Returns:
-        Dropped records by first failing rule, every rule of the source in order, also those that dropped nothing.
+        Dropped records by first failing rule, every rule of the source in order, also those that dropped nothing; `forgotten`
+        first when anybody is.
         `count(raw_records) = count(kept) + sum(of these)`.
     """
     if source == "amazon":
-        _amazon_verdicts(con, rules, core_table)
+        _amazon_verdicts(con, rules, core_table, forgotten)
     else:
-        first_rules(con, source, rules)
+        first_rules(con, source, rules, forgotten)
         for duplicates in (_BY_ID, _BY_TEXT):
             _drop_duplicates(con, "raw_records", "verdicts", duplicates)
+    hidden = is_one_of("context_user_id", forgotten)
+    kept = [
+        f"CASE WHEN NOT {hidden} THEN {c} END AS {c}" if forgotten and c in ("context_title", "context_text") else c
+        for c in RECORD_COLUMNS
+    ]
     con.execute(f"""
         CREATE OR REPLACE TABLE kept AS
-        SELECT {", ".join(RECORD_COLUMNS)} FROM raw_records SEMI JOIN (FROM verdicts WHERE reason IS NULL) USING (slice, row_no)
+        SELECT {", ".join(kept)} FROM raw_records SEMI JOIN (FROM verdicts WHERE reason IS NULL) USING (slice, row_no)
     """)
-    con.execute("""
+    con.execute(f"""
         CREATE OR REPLACE TABLE dropped AS
-        SELECT record_id, user_id, reason FROM raw_records JOIN verdicts USING (slice, row_no) WHERE reason IS NOT NULL
+        SELECT record_id, user_id, reason FROM raw_records JOIN verdicts USING (slice, row_no) WHERE reason <> '{FORGOTTEN}'
     """)
+    found = dict(con.execute("SELECT reason, count(*) FROM verdicts GROUP BY reason").fetchall())
     con.execute("DROP TABLE verdicts")
-    found = dict(con.execute("SELECT reason, count(*) FROM dropped GROUP BY reason").fetchall())
-    return {reason: found.get(reason, 0) for reason in reasons(source, rules)}
+    counted = [*([FORGOTTEN] if forgotten else []), *reasons(source, rules)]
+    return {reason: found.get(reason, 0) for reason in counted}
 
 
 def _drop_duplicates(con: duckdb.DuckDBPyConnection, table: str, verdicts: str, duplicates: Duplicates) -> None:
@@ -245,13 +273,15 @@ def _drop_duplicates(con: duckdb.DuckDBPyConnection, table: str, verdicts: str, 
 # ---- Amazon: rules over the whole data set ---------------------------------------------------------------------------
 
 
-def _amazon_verdicts(con: duckdb.DuckDBPyConnection, rules: BaseModel, core_table: str | None) -> None:
+def _amazon_verdicts(
+    con: duckdb.DuckDBPyConnection, rules: BaseModel, core_table: str | None, forgotten: Collection[str]
+) -> None:
     if core_table is None:
         con.execute("DROP TABLE IF EXISTS candidates")
         amazon_candidates(con, rules)
         amazon_core(con, rules)
         core_table = "core_verdicts"
-    first_rules(con, "amazon", rules)
+    first_rules(con, "amazon", rules, forgotten)
     # a candidate that the core has never seen (the slice changed since) is not in it
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE verdicts AS

@@ -1,22 +1,27 @@
-"""The version of the science code behind an asset: a hash of its syntax trees.
+"""The version of the science code behind an asset: hashes of syntax trees.
 
-An edited comment, docstring or line break changes nothing; an edited constant, condition or query does. A module's version
-covers the project's science modules that it imports too (those in the stage folders beside it), never the machinery
-(`lineage`, `resources`, the thin `assets.py`), whose changes must not make a data set stale.
+An edited comment, docstring or line break changes nothing; an edited constant, condition or query does. An asset's version covers
+its own function in the stage's `assets.py` with the names of that file that it uses, and every science module (those in the stage
+folders) that these import, directly or through others. It never covers the machinery (`lineage`, `resources`), whose changes
+must not make a data set stale; what of `resources` decides a result, because prompts are cut and rendered there, counts as science.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "humanllm_assets"
 _ROOT = Path(__file__).resolve().parent.parent
-_SCIENCE = ("sources", "filtering", "synthesis", "quality", "tasks", "training", "evaluation")
+_STAGES = ("sources", "filtering", "synthesis", "quality", "tasks", "training", "evaluation")
+_SCIENCE_OF_RESOURCES = ("resources.tokens", "resources.prompts")
 _MACHINERY = {
-    f"{PACKAGE}.quality.contracts",  # a contract enters an identity by its own version
+    f"{PACKAGE}.quality.contracts",  # a contract enters an identity by its own rules
     f"{PACKAGE}.quality.checks",
     f"{PACKAGE}.quality.gx_runner",
     f"{PACKAGE}.quality.docs_server",
@@ -25,51 +30,62 @@ _MACHINERY = {
 
 
 def _file(module: str) -> Path | None:
+    """The file of a science module; None for anything else."""
     parts = module.split(".")
-    if parts[0] != PACKAGE or len(parts) < 3 or parts[1] not in _SCIENCE or parts[-1] == "assets" or module in _MACHINERY:
+    if module in _SCIENCE_OF_RESOURCES:
+        return _ROOT.parent.joinpath(*parts).with_suffix(".py")
+    if parts[0] != PACKAGE or len(parts) < 3 or parts[1] not in _STAGES or parts[-1] == "assets" or module in _MACHINERY:
         return None
     path = _ROOT.joinpath(*parts[1:]).with_suffix(".py")
     return path if path.is_file() else None
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _parse(text: str) -> ast.Module:
+    """The syntax tree without docstrings."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
-            first = body[0]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = body[1:] or [ast.Pass()]
+                node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 
-def _imports(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(a.name for a in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{a.name}" for a in node.names)
-    return {n for n in names if _file(n)}
+def _hash(*trees: ast.AST) -> str:
+    return hashlib.sha256("\n".join(map(ast.dump, trees)).encode()).hexdigest()[:16]
 
 
 def source_hash(text: str) -> str:
-    """SHA-256 of a module's syntax tree without docstrings, positions and comments."""
-    return hashlib.sha256(ast.dump(_without_docstrings(ast.parse(text))).encode()).hexdigest()
+    """Hash of a module's syntax tree without docstrings, positions and comments."""
+    return _hash(_parse(text))
+
+
+def _imported(node: ast.AST) -> Iterator[tuple[str, str, str]]:
+    """(local name, module, name in the module) of every absolute import below a node; a module's own name in it is ""."""
+    for n in ast.walk(node):
+        if isinstance(n, ast.Import):
+            yield from ((a.asname or a.name.split(".")[0], a.name, "") for a in n.names)
+        elif isinstance(n, ast.ImportFrom) and n.module and not n.level:
+            yield from ((a.asname or a.name, n.module, a.name) for a in n.names)
+
+
+def _science_imports(node: ast.AST) -> set[str]:
+    names = {candidate for _, module, name in _imported(node) for candidate in (module, f"{module}.{name}")}
+    return {n for n in names if _file(n)}
 
 
 @cache
 def _module(module: str) -> tuple[str, frozenset[str]]:
     path = _file(module)
     if path is None:
-        raise ValueError(f"{module} is no science module of {PACKAGE}; list modules of {', '.join(_SCIENCE)}")
-    text = path.read_text(encoding="utf-8")
-    return source_hash(text), frozenset(_imports(ast.parse(text)))
+        raise ValueError(f"{module} is no science module of {PACKAGE}; list modules of {', '.join(_STAGES)}")
+    tree = _parse(path.read_text(encoding="utf-8"))
+    return _hash(tree), frozenset(_science_imports(tree))
 
 
 @cache
-def code_version(*modules: str) -> str:
-    """Version of the named science modules and of those they import: 16 hexadecimal digits.
+def module_versions(*modules: str) -> dict[str, str]:
+    """Versions of the named science modules and of those they import: module -> 16 hexadecimal digits.
 
     Raises:
         ValueError: a name is not a science module of this project.
@@ -80,4 +96,55 @@ def code_version(*modules: str) -> str:
         if name not in seen:
             seen[name], imported = _module(name)
             todo.extend(imported)
-    return hashlib.sha256("\n".join(f"{n} {h}" for n, h in sorted(seen.items())).encode()).hexdigest()[:16]
+    return dict(sorted(seen.items()))
+
+
+@cache
+def _definitions(path: Path) -> tuple[dict[str, ast.stmt], dict[str, tuple[str, str]]]:
+    """What a file defines at its top level, by name, and what its imports bind: name -> (module, name there)."""
+    tree = _parse(path.read_text(encoding="utf-8"))
+    defined: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            defined[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            defined |= {t.id: node for target in targets for t in ast.walk(target) if isinstance(t, ast.Name)}
+    return defined, {local: (module, name) for local, module, name in _imported(tree)}
+
+
+def _assets_file(module: str) -> Path | None:
+    parts = module.split(".")
+    return _ROOT.joinpath(*parts[1:]).with_suffix(".py") if parts[0] == PACKAGE and parts[-1] == "assets" else None
+
+
+def function_versions(function: Callable[..., Any]) -> dict[str, str]:
+    """Versions of an asset's function: `module:function` for what its own file contributes, and the science modules it uses.
+
+    A name is followed through its file and through other `assets.py` files; a science module counts as a whole.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__func__", function).__code__
+    return _function_versions(function.__module__, function.__qualname__.split(".")[0], Path(code.co_filename))
+
+
+@cache
+def _function_versions(module: str, name: str, file: Path) -> dict[str, str]:
+    todo, reached, science = [(module, name, file)], {}, set[str]()
+    while todo:
+        where, wanted, path = todo.pop()
+        defined, imports = _definitions(path)
+        if (where, wanted) in reached:
+            continue
+        if wanted in defined:
+            tree = reached[where, wanted] = defined[wanted]
+            science |= _science_imports(tree)
+            todo += [(where, n.id, path) for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id != wanted]
+        elif wanted in imports:
+            source, theirs = imports[wanted]
+            science |= {m for m in (source, f"{source}.{theirs}") if _file(m)}
+            if other := _assets_file(source):
+                todo.append((source, theirs, other))
+    own = _hash(*(tree for _, tree in sorted(reached.items(), key=lambda item: item[0])))
+    return {f"{module}:{name}": own, **module_versions(*sorted(science))}

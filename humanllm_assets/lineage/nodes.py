@@ -16,7 +16,7 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.lineage.canonical import digest, plain
-from humanllm_assets.lineage.code_version import code_version
+from humanllm_assets.lineage.code_version import function_versions, module_versions
 from humanllm_assets.quality.contracts import Contract
 from humanllm_assets.tables import Table
 
@@ -40,7 +40,9 @@ class Node:
 
     `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
     `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
-    anything about execution. `compute(step)` writes the declared tables and files.
+    anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that run in
+    another process, so that `compute` does not import them. A `gated` node costs so much, or is believed so much, that it refuses
+    to compute while anything above it is missing or stale.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Node:
     code: tuple[str, ...] = ()
     contract: Contract | None = None
     uses_llm: bool = False
+    gated: bool = False
     alone: bool = False  # execution: takes the whole machine, so that the command runs nothing beside it
 
     @property
@@ -67,17 +70,17 @@ class Node:
         return [(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
 
     @cached_property
-    def code_version(self) -> str:
-        """Version of the science code alone."""
-        return code_version(*self.code)
+    def code_versions(self) -> dict[str, str]:
+        """Versions of the science code alone, by function or module."""
+        return {**function_versions(self.compute), **module_versions(*self.code)}
 
     def own_identity(self, partition: str) -> dict[str, Any]:
         """The identity without upstream versions and without the outside world; pure, known at load time."""
         return {
             "asset": self.name,
             "partition": partition,
-            "code": self.code_version,
-            "contract": self.contract.version if self.contract else None,
+            "code": self.code_versions,
+            "contract": self.contract.rules if self.contract else None,
             "columns": {t: [[c.name, c.type] for c in columns] for t, columns in self.tables.items()},
             **plain(self.identity(partition), f"identity of {self.name}"),
         }

@@ -12,12 +12,13 @@ What belongs here: files, hashes, pointers. What does not: when to compute (`ste
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from humanllm_assets.tables import Table, arrow_schema, select_list
 
 VERSION_DIGITS = 20  # of a data version: 80 bits
 UNPARTITIONED = "all"  # folder name where an asset has no partitions
+PURGED = "purged.json"  # in the folder of a snapshot that a takedown deleted: what it was, when, by which takedown
 _BATCH = 1024  # rows held in memory per table before they are written
 
 
@@ -93,6 +95,8 @@ class Manifest(Frozen):
     usage: dict[str, Any] = {}
     answers_sha256: str = ""  # list of the journal answers that were used (answers.py)
     code: dict[str, Any] = {}
+    why: str = ""  # what made it stale
+    allow_stale: list[str] = []  # what the gate would have refused, had the run's configuration not allowed it
     run_id: str = ""
     started_at: str = ""
     finished_at: str = ""
@@ -326,6 +330,12 @@ class SnapshotStore:
             content = path.read_bytes()
             manifest = Manifest.model_validate_json(content)
         except FileNotFoundError as e:
+            if (folder / PURGED).is_file():
+                purged = json.loads((folder / PURGED).read_bytes())
+                raise SnapshotError(
+                    f"the snapshot {folder.relative_to(self.root)} was purged on {purged['purged_at']} by takedown "
+                    f"{purged['takedown'][:12]} (receipts/{purged['receipt']})"
+                ) from e
             raise SnapshotError(
                 f"the snapshot {folder.relative_to(self.root)} lacks {name}; materialize that partition again"
             ) from e
@@ -345,15 +355,24 @@ class SnapshotStore:
         }
         write_atomically(self._pointer(m.asset, m.partition), json.dumps(pointer, indent=1).encode())
 
+    def _read_pointer(self, asset: str, partition: str) -> dict[str, str] | None:
+        path = self._pointer(asset, partition)
+        try:
+            pointer = json.loads(path.read_bytes())
+            return {key: str(pointer[key]) for key in ("data_version", "manifest", "manifest_sha256")}
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as e:
+            raise SnapshotError(f"{path.relative_to(self.root)} is damaged; materialize that partition again") from e
+
     def published(self, asset: str, partition: str) -> Snapshot | None:
         """The current snapshot of a partition, or None when none was published.
 
         Raises:
             SnapshotError: the pointer names a snapshot that is gone or whose manifest was altered.
         """
-        try:
-            pointer = json.loads(self._pointer(asset, partition).read_bytes())
-        except FileNotFoundError:
+        pointer = self._read_pointer(asset, partition)
+        if pointer is None:
             return None
         snapshot = self._load(self.partition_folder(asset, partition) / pointer["data_version"], pointer["manifest"])
         if snapshot.manifest_sha256 != pointer["manifest_sha256"]:
@@ -371,15 +390,28 @@ class SnapshotStore:
         return snapshot
 
     def all(self, asset: str, partition: str) -> Iterator[Snapshot]:
-        """Every retained snapshot of a partition, one per manifest, in no particular order."""
+        """Every usable snapshot of a partition, one per manifest, the published one first.
+
+        A damaged manifest is left out, and so is one that differs from what the pointer says it was.
+        """
+        current: Snapshot | None = None
+        altered: Path | None = None
+        try:
+            current = self.published(asset, partition)
+        except SnapshotError:
+            with contextlib.suppress(SnapshotError):
+                if pointer := self._read_pointer(asset, partition):
+                    altered = self.partition_folder(asset, partition) / pointer["data_version"] / pointer["manifest"]
+        if current:
+            yield current
         for path in sorted(self.partition_folder(asset, partition).glob("[!.]*/manifest*.json")):
-            yield self._load(path.parent, path.name)
+            if path != altered and not (current and path == current.folder / current.manifest_file):
+                with contextlib.suppress(SnapshotError):
+                    yield self._load(path.parent, path.name)
 
     def with_identity(self, asset: str, partition: str, identity_hash: str) -> Snapshot | None:
         """A retained snapshot that passed its contract and has this identity, whole on disk; the published one first."""
-        current = self.published(asset, partition)
-        candidates: Sequence[Snapshot] = [current] if current and current.manifest.identity_hash == identity_hash else []
-        for s in candidates or self.all(asset, partition):
+        for s in self.all(asset, partition):
             if s.manifest.identity_hash == identity_hash and s.manifest.passed and not missing_files(s):
                 return s
         return None

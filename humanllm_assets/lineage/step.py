@@ -10,8 +10,7 @@ Dagster is not imported here: `humanllm_assets/definitions.py` turns the outcome
 
 from __future__ import annotations
 
-import errno
-import os
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +26,18 @@ from humanllm_assets.lineage.answers import keep_answers
 from humanllm_assets.lineage.canonical import digest
 from humanllm_assets.lineage.git import code_state
 from humanllm_assets.lineage.nodes import Graph, Node, display
-from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore, SnapshotWriter
+from humanllm_assets.lineage.snapshots import (
+    Counts,
+    Manifest,
+    Snapshot,
+    SnapshotError,
+    SnapshotStore,
+    SnapshotWriter,
+    write_atomically,
+)
 from humanllm_assets.tables import select_list
+from resources.home import storage_problem
+from resources.prompts import Prompt
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -199,6 +208,7 @@ def run_step(
     log: Callable[[str], None],
     run_id: str = "",
     force: bool = False,
+    allow_stale: bool = False,
     pipes: Any = None,
     audit: Callable[[Node, Step], dict[str, Any]] | None = None,
 ) -> Outcome:
@@ -207,10 +217,11 @@ def run_step(
     Args:
         log: receives progress lines.
         force: compute even when the identity is unchanged.
+        allow_stale: open the gate of a gated node for what is stale above it; the manifest records what that was.
         audit: replaces the Great Expectations audit (tests of the core only).
 
     Raises:
-        StepError: parents missing, input unusable, disk full.
+        StepError: parents missing, a gated node's gate closed, input unusable or changed while it was read, disk full.
         ContractFailed: a critical expectation failed; the old snapshot stays published.
     """
     store = runtime.store
@@ -219,17 +230,18 @@ def run_step(
     def say(line: str) -> None:  # several partitions may report at once
         log(line if line.startswith(name) else f"{name}: {line}")
 
+    allowed = _pass_gate(node, partition, runtime, allow_stale) if node.gated else []
     inputs = pin_inputs(node, partition, store)
     payload = node.full_identity(partition, upstream_versions(inputs))
     identity_hash = digest(payload)
-    current = store.published(node.name, partition)
+    current, damage = _current(store, node.name, partition)
     if not force and (known := store.with_identity(node.name, partition, identity_hash)):
         if current is None or known.folder != current.folder or known.manifest_file != current.manifest_file:
             store.publish(known)
         say(f"{name} is up to date: reused the snapshot that run {known.manifest.run_id[:8] or '-'} built")
         return Outcome(known, reused=True, reason="identity unchanged")
 
-    reason = "forced" if force else _why(current, payload)
+    reason = damage or ("forced" if force else _why(current, payload))
     say(f"{name}: computing ({reason})")
     started = time.time()
     try:
@@ -238,11 +250,13 @@ def run_step(
         raise _storage_error(name, store, e) or e from e
     work = writer.folder.with_name(writer.folder.name + "-work")
     try:
+        _keep_prompts(payload, runtime.home.prompts)
         with runtime.connect() as con:
             step = Step(node, partition, runtime, inputs, identity_hash, writer, con, say, pipes)
             node.compute(step)
             version, tables, files = writer.seal(con)
         step.measures.setdefault("unaccounted_rows", step.counts.unaccounted)
+        _refuse_if_changed(node, partition, inputs, payload)
         verdict = (audit or _audit)(node, step)
         manifest = Manifest(
             asset=node.name,
@@ -261,6 +275,8 @@ def run_step(
             usage=step.usage,
             answers_sha256=step.keep_answers(),
             code=code_state(),
+            why=reason,
+            allow_stale=allowed,
             run_id=run_id,
             started_at=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -289,6 +305,56 @@ def run_step(
     return Outcome(snapshot, reused=False, reason=reason)
 
 
+def _current(store: SnapshotStore, asset: str, partition: str) -> tuple[Snapshot | None, str]:
+    """The published snapshot; when it is gone or altered, None and the reason: the step then makes it again."""
+    try:
+        return store.published(asset, partition), ""
+    except SnapshotError as e:
+        return None, str(e)
+
+
+def _pass_gate(node: Node, partition: str, runtime: Runtime, allow_stale: bool) -> list[str]:
+    """Look at everything above a gated node; returns the stale partitions that were allowed. Raises StepError when it is closed."""
+    from humanllm_assets.lineage.gate import refusal, stale_above, unclean_above
+
+    stale = stale_above(runtime.graph, runtime.store, node, partition)
+    clean = runtime.profile.execution.require_clean_code
+    unclean = unclean_above(runtime.graph, runtime.store, node, partition) if clean else []
+    if unclean or (stale and not allow_stale):
+        raise StepError(refusal(node, partition, [] if allow_stale else stale, unclean))
+    return [str(finding) for finding in stale]
+
+
+def _refuse_if_changed(
+    node: Node, partition: str, inputs: Mapping[str, Mapping[str, Snapshot]], payload: Mapping[str, Any]
+) -> None:
+    """A source file or prompt that was edited while the step ran may have been read before or after: nothing is published."""
+    now = node.full_identity(partition, upstream_versions(inputs))
+    if digest(now) != digest(payload):
+        from humanllm_assets.lineage.plan import explain
+
+        name = display(node.name, partition)
+        raise StepError(
+            f"{name} was not published, because this changed while it ran: {'; '.join(explain(payload, now)[:3])}; "
+            f"run it again: humanllm materialize '{name}'"
+        )
+
+
+def _keep_prompts(payload: Any, folder: Path) -> None:
+    """Keep the text of every prompt that an identity names, by its hash, so that a later difference can be read line by line."""
+    if isinstance(payload, list):
+        for item in payload:
+            _keep_prompts(item, folder)
+    elif isinstance(payload, dict):
+        sha256 = payload.get("text_sha256")
+        if isinstance(sha256, str) and not (path := folder / f"{sha256}.md").exists():
+            text = Prompt.load(payload["name"]).text
+            if hashlib.sha256(text.encode()).hexdigest() == sha256:  # else it was edited just now, and the step will notice
+                write_atomically(path, text.encode())
+        for item in payload.values():
+            _keep_prompts(item, folder)
+
+
 def _why(current: Snapshot | None, payload: Mapping[str, Any]) -> str:
     from humanllm_assets.lineage.plan import explain
 
@@ -309,12 +375,5 @@ def _audit(node: Node, step: Step) -> dict[str, Any]:
 
 def _storage_error(name: str, store: SnapshotStore, error: BaseException) -> StepError | None:
     """A sentence for a full or read-only disk; None when the error is something else."""
-    code = getattr(error, "errno", None)
-    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-        return StepError(
-            f"{name}: the disk that holds {store.root} is full; free some space or set HUMANLLM_HOME to another disk, then run it "
-            "again. What was published before is untouched"
-        )
-    if code in (errno.EACCES, errno.EROFS) and os.fspath(store.root) in str(error):
-        return StepError(f"{name}: {store.root} cannot be written; make it writable or set HUMANLLM_HOME to another folder")
-    return None
+    problem = None if isinstance(error, StepError) else storage_problem(error, store.root)
+    return StepError(f"{name}: {problem}") if problem else None

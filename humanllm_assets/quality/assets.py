@@ -42,7 +42,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                 "qc": profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"}),
             },
             compute=_qc_scores,
-            code=("humanllm_assets.quality.judge",),
             contract=Contract.load("qc_scores", profile.thresholds),
             uses_llm=True,
         )

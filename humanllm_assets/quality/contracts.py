@@ -130,13 +130,17 @@ class Contract:
         return cls(name, description, tables, tuple(expectations))
 
     @cached_property
-    def version(self) -> str:
-        """Hash of what decides success: types, arguments, severities. Order, comments and descriptions do not count."""
-        core = [
-            {"id": e.id, "type": e.type, "kwargs": e.kwargs, "severity": e.severity, "optional": self.tables[e.table].optional}
+    def rules(self) -> dict[str, dict[str, Any]]:
+        """What decides success, by expectation: type, arguments, severity. Order, comments and descriptions do not count."""
+        return {
+            e.id: {"type": e.type, "kwargs": e.kwargs, "severity": e.severity, "optional": self.tables[e.table].optional}
             for e in sorted(self.expectations, key=lambda e: e.id)
-        ]
-        return hashlib.sha256(json.dumps(core, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+        }
+
+    @cached_property
+    def version(self) -> str:
+        """Hash of the rules."""
+        return hashlib.sha256(json.dumps(self.rules, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
 
     @property
     def measures(self) -> tuple[str, ...]:

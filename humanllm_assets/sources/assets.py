@@ -63,7 +63,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             partitions=parts.slices(source),
             external=partial(_external, profile, home, source),
             compute=partial(_raw, source),
-            code=("humanllm_assets.sources.counting",),
             contract=contract,
         )
         for source in parts.sources

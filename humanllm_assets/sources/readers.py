@@ -65,6 +65,7 @@ RULE_COLUMNS = {
     "distinguished": "VARCHAR",
     "removed": "BOOLEAN",
     "age": "INTEGER",
+    "context_user_id": "VARCHAR",  # who wrote the context, where the file says so
 }
 RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS
 
@@ -193,6 +194,7 @@ def _item(key: str, category: str, description: str) -> Shape:
         "context_id": key,
         "context_title": "plain_text(title)",
         "context_text": f"nullif(left(concat_ws('. ', {category}, {description}), {CONTEXT_CHARS}), '')",
+        "context_user_id": "NULL",
     }
     return Shape(key, _problem(id=f"{key} IS NULL"), columns)
 
@@ -205,6 +207,7 @@ _CONTEXT_SHAPES: dict[str, Shape] = {
             "context_id": _POST["record_id"],
             "context_title": "clean_text(title)",
             "context_text": f"nullif({_REDDIT_TEXT.format('selftext')}, '')",
+            "context_user_id": _AUTHOR,
         },
     ),
     "amazon-2023-items": _item(
@@ -472,11 +475,11 @@ def _as_text(value: Any) -> str | None:
 def _join_context(
     con: duckdb.DuckDBPyConnection, contexts: dict[Path, tuple[Family, str]], workdir: Path, report: ReadReport
 ) -> None:
-    """Fill `context_title` and `context_text` from the context files; of several rows with one id the first is taken."""
+    """Fill `context_title`, `context_text` and `context_user_id` from the context files; of several rows with one id the first is taken."""
     con.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT context_id FROM raw_records")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE context
-        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, file_no INTEGER, line BIGINT)
+        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, context_user_id VARCHAR, file_no INTEGER, line BIGINT)
     """)
     con.execute("CREATE OR REPLACE TEMP TABLE context_quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
     for file_no, (path, (family, container)) in enumerate(contexts.items()):
@@ -484,18 +487,19 @@ def _join_context(
         columns = ", ".join(f"{sql} AS {name}" for name, sql in shape.columns.items())
         for _ in _chunks(con, shape, family, container, path, workdir, "context_quarantine"):
             con.execute(
-                f"INSERT INTO context SELECT context_id, context_title, context_text, {file_no}, line "
+                f"INSERT INTO context SELECT context_id, context_title, context_text, context_user_id, {file_no}, line "
                 f"FROM (SELECT {columns}, line FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
             )
     con.execute("""
-        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text FROM context
+        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text, context_user_id FROM context
         QUALIFY row_number() OVER (PARTITION BY context_id ORDER BY file_no, line) = 1
     """)
     report.context_rows = _one(con, "SELECT count(*) FROM context")
     report.context_unreadable = _one(con, "SELECT count(*) FROM context_quarantine")
     con.execute("""
         CREATE OR REPLACE TABLE raw_records AS
-        SELECT r.* REPLACE (c.context_title AS context_title, c.context_text AS context_text)
+        SELECT r.* REPLACE (
+            c.context_title AS context_title, c.context_text AS context_text, c.context_user_id AS context_user_id)
         FROM raw_records r LEFT JOIN context c USING (context_id)
     """)
     for table in ("wanted", "context", "context_quarantine"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.lineage.nodes import Dep, Node
 from humanllm_assets.partitions import Partitions, profile_source
@@ -38,7 +38,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
     ]
     judged = tuple({t for table in _SYNTHESIZED for t in _reading(table)})
     deps.append(parts.pairs_on_source("qc_scores", parts.profile_sources, judged))
-    templates = {t.stem: Prompt.load(f"tasks/{t.stem}").identity for t in sorted((PROMPTS / "tasks").glob("*.md"))}
     return [
         Node(
             name="task_datasets",
@@ -49,12 +48,15 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             tables={"samples": SAMPLES, "dropped": DROPPED_SAMPLES},
             partitions=parts.pairs,
             deps=tuple(Dep(d.asset, d.parents) for d in deps if d.parents),
-            identity=lambda partition: {"tasks": profile.thresholds.tasks, "templates": templates},
+            identity=lambda partition: {"tasks": profile.thresholds.tasks, "templates": _templates()},
             compute=_task_datasets,
-            code=("humanllm_assets.tasks.samples", "humanllm_assets.tasks.plans"),
             contract=Contract.load("task_datasets", profile.thresholds),
         )
     ]
+
+
+def _templates() -> dict[str, Any]:
+    return {t.stem: Prompt.load(f"tasks/{t.stem}").identity for t in sorted((PROMPTS / "tasks").glob("*.md"))}
 
 
 def _task_datasets(step: Step) -> None:

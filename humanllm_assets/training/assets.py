@@ -44,8 +44,9 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             identity=lambda recipe: _recipe_identity(profile, recipe),
             external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
             compute=_sft_checkpoint,
-            code=("humanllm_assets.training.data", "humanllm_assets.training.encoding", "humanllm_assets.training.sft"),
+            code=("humanllm_assets.training.sft",),  # runs in processes of its own
             contract=Contract.load("sft_checkpoint", profile.thresholds),
+            gated=True,
             # training on CPU beside a model server makes both several times slower: their threads wait for each other
             alone=any(launch.cpu for launch in profile.launch.values()),
         ),
@@ -63,7 +64,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             },
             external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
             compute=_merged_model,
-            code=("humanllm_assets.training.merge",),
             contract=Contract.load("merged_model", profile.thresholds),
         ),
     ]

@@ -18,7 +18,6 @@ from resources.home import Home
 from resources.profile import Profile, load_profile
 
 NUMBERS = (Column("id", "VARCHAR", "name"), Column("n", "INTEGER", "number"))
-SLICES = ("a", "b")
 
 
 @dataclass
@@ -34,6 +33,7 @@ class World:
     profile: Profile = field(default_factory=lambda: load_profile("paper"))
 
     def graph(self) -> Graph:
+        slices = tuple(self.source)
         return Graph(
             [
                 Node(
@@ -42,7 +42,7 @@ class World:
                     description="numbers",
                     kinds=frozenset(),
                     tables={"rows": NUMBERS},
-                    partitions=SLICES,
+                    partitions=slices,
                     external=lambda p: {"content": self.source[p]},
                     compute=self._raw,
                 ),
@@ -52,8 +52,8 @@ class World:
                     description="large enough numbers, scaled",
                     kinds=frozenset(),
                     tables={"rows": NUMBERS},
-                    partitions=SLICES,
-                    deps=(Dep("raw", same(SLICES)),),
+                    partitions=slices,
+                    deps=(Dep("raw", same(slices)),),
                     identity=lambda p: {"factor": self.factor, "at_least": self.at_least},
                     compute=self._scaled,
                 ),
@@ -63,7 +63,7 @@ class World:
                     description="sum",
                     kinds=frozenset(),
                     tables={"rows": NUMBERS},
-                    deps=(Dep("scaled", every(("",), SLICES)),),
+                    deps=(Dep("scaled", every(("",), slices)),),
                     compute=self._total,
                 ),
             ]

@@ -116,6 +116,26 @@ def test_an_altered_manifest_is_noticed(world):
     path.write_text(path.read_text().replace('"kept": 2', '"kept": 3'))
     with pytest.raises(SnapshotError, match=r"raw\[a\] was altered"):
         world.store.published("raw", "a")
+    assert [(s.asset, s.partition) for s in plan(world.graph(), world.store)] == [("raw", "a"), ("scaled", "a"), ("total", "")]
+    assert "was altered" in world.run("raw", "a").reason  # made again
+    assert plan(world.graph(), world.store) == []
+
+
+def test_a_torn_manifest_is_made_again(world):
+    world.run_all()
+    snapshot = world.store.published("raw", "a")
+    (snapshot.folder / snapshot.manifest_file).write_text("{")
+    assert "is damaged" in world.run("raw", "a").reason
+    assert plan(world.graph(), world.store) == []
+
+
+def test_a_torn_pointer_is_set_again(world):
+    world.run_all()
+    pointer = world.root / "published" / "raw" / "a.json"
+    pointer.write_text(pointer.read_text()[:-9])
+    assert "published/raw/a.json is damaged" in str(plan(world.graph(), world.store)[0])
+    assert world.run("raw", "a").reused
+    assert plan(world.graph(), world.store) == []
 
 
 def test_one_flipped_byte_is_found(world):

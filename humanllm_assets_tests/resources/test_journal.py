@@ -61,7 +61,7 @@ def test_purge_removes_one_subject_from_the_file(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.put(answer("a", "secret words", "user1"))
     journal.put(answer("b", "other words", "user2"))
-    assert journal.purge("user1") == 1 and journal.known(["a", "b"]) == {"b"}
+    assert journal.purge("user1") == ["a"] and journal.known(["a", "b"]) == {"b"}
     files = b"".join(p.read_bytes() for p in journal.path.parent.iterdir())
     assert b"secret words" not in files and b"other words" in files
 

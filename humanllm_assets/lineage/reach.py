@@ -1,0 +1,54 @@
+"""The dependencies that Dagster is told, so that "with everything downstream" launches everything downstream.
+
+Dagster 1.13's backfill walks the graph breadth first and looks at each asset once, with the partitions that it had reached by
+then. An asset that lies behind a short and a long path is looked at too early: a backfill of `filtered_reddit[askdaily]` left out
+`task_datasets[scenario_generation-reddit]`, because the direct path came before the one over `scenarios`; what was trained next
+had to be trained again. Two additions make the walk exact, whatever order it takes:
+
+- a dependency names every partition that is reached over longer paths too, not the ones alone that the step reads;
+- both axes of a multi-partition hang on the assets where the paths to them part, so that neither is reached later.
+
+What a step reads, its identity and the planner know nothing of this: a partition that is launched for nothing says `reused`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from humanllm_assets.lineage.nodes import Dep, Graph, Node
+
+
+def launch_deps(graph: Graph) -> dict[str, list[Dep]]:
+    """For each asset its dependencies as Dagster shall see them."""
+    above: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for item in graph.all_partitions():
+        parents = graph[item[0]].parents(item[1])
+        above[item] = set(parents).union(*(above[p] for p in parents))
+    direct = {n: [d.asset for d in node.deps] for n, node in graph.nodes.items()}
+    assets_above: dict[str, set[str]] = {}
+    for name, upstream in direct.items():
+        assets_above[name] = set(upstream).union(*(assets_above[a] for a in upstream))
+    for node in graph.nodes.values():
+        if node.dimensions:
+            for axis, fork in _forks(node, direct, assets_above):
+                if fork not in direct[axis]:
+                    direct[axis].append(fork)
+
+    @cache
+    def reached(name: str, upstream: str) -> Dep:
+        found = {p: tuple(sorted(q for a, q in above[name, p] if a == upstream)) for p in graph[name].partitions}
+        return Dep(upstream, {p: qs for p, qs in found.items() if qs})
+
+    return {
+        n: list(node.deps) if node.dimensions else [dep for upstream in direct[n] if (dep := reached(n, upstream)).parents]
+        for n, node in graph.nodes.items()
+    }
+
+
+def _forks(node: Node, direct: dict[str, list[str]], above: dict[str, set[str]]) -> list[tuple[str, str]]:
+    """Pairs (axis, asset) for the assets above both axes of a multi-partition with a child that is above one of them alone."""
+    axes = [d.asset for d in node.deps]
+    common = set.intersection(*(above[a] for a in axes))
+    apart = set(axes).union(*(above[a] for a in axes)) - common
+    forks = sorted({up for child in apart for up in direct[child] if up in common})
+    return [(axis, fork) for axis in axes for fork in forks]

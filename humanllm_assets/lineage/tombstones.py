@@ -1,0 +1,105 @@
+"""Who is to be forgotten: `<home>/tombstones.json`, read whenever an identity is computed.
+
+A tombstone names a user by the SHA-256 of the user id alone. `forget` (`takedown.py`) writes it; three kinds of partitions
+honour it, and everything after them follows through the graph:
+
+- every `eligible_*` slice of the user's site, and `amazon_core`: the hashes are part of their identity, so all of them run
+  their SQL again, which asks no model. A slice that did not hold the user comes out equal, and what follows it stays fresh.
+- the `filtered_*` slices in which the user held one of the `caps.max_users_per_slice` places: the place stays empty. Otherwise
+  the next user would move up, and a takedown would ask a model about somebody else.
+
+A partition that no tombstone concerns has no key of them in its identity.
+
+What belongs here: the file and what partitions ask of it. What does not: deleting anything (`takedown.py`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from humanllm_assets.lineage.snapshots import Frozen, write_atomically
+from humanllm_assets.partitions import profile_source as site_of
+
+if TYPE_CHECKING:
+    from resources.home import Home
+
+
+class TombstoneError(ValueError):
+    """The tombstones cannot be read: nothing may be computed, because it might bring a forgotten user back."""
+
+
+class Tombstone(Frozen):
+    """One forgotten user. `slots`: by source the slices whose places the user keeps empty."""
+
+    site: str
+    user_sha256: str
+    reason: str
+    forgotten_at: str  # UTC, ISO 8601
+    slots: Mapping[str, list[str]]
+
+
+def user_hash(user_id: str) -> str:
+    """SHA-256 of a user id such as `reddit/alice`; DuckDB's `sha256(user_id)` gives the same."""
+    return hashlib.sha256(user_id.encode()).hexdigest()
+
+
+def read_tombstones(home: Home) -> list[Tombstone]:
+    """All tombstones, oldest first.
+
+    Raises:
+        TombstoneError: the file is damaged.
+    """
+    try:
+        content = home.tombstones.read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        return [Tombstone.model_validate(t) for t in json.loads(content)["tombstones"]]
+    except (ValueError, KeyError, TypeError, ValidationError) as e:
+        raise TombstoneError(
+            f"{home.tombstones} is damaged ({str(e).splitlines()[0]}); bring back a copy of it, because without it forgotten users "
+            "would return"
+        ) from e
+
+
+@contextmanager
+def adding(home: Home) -> Iterator[list[Tombstone]]:
+    """The tombstones as a list to append to, written when the context ends; one process at a time."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    with (home.root / ".tombstones.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = read_tombstones(home)
+        before = len(found)
+        yield found
+        if len(found) != before:
+            content = json.dumps({"tombstones": [t.model_dump() for t in found]}, indent=1, ensure_ascii=False)
+            write_atomically(home.tombstones, content.encode())
+
+
+def forgotten_users(home: Home, source: str) -> list[str]:
+    """Hashes of the forgotten users of a source's site; comments share Reddit's users."""
+    return sorted({t.user_sha256 for t in read_tombstones(home) if t.site == site_of(source)})
+
+
+def empty_places(home: Home, source: str, slice_name: str) -> list[str]:
+    """Hashes of the forgotten users whose places in a slice stay empty."""
+    return sorted({t.user_sha256 for t in read_tombstones(home) if slice_name in t.slots.get(source, ())})
+
+
+def forgotten_identity(home: Home, source: str) -> dict[str, Any]:
+    """What tombstones add to the identity of a partition that reads the source's files; nothing when there are none."""
+    found = forgotten_users(home, source)
+    return {"forgotten": found} if found else {}
+
+
+def places_identity(home: Home, source: str, slice_name: str) -> dict[str, Any]:
+    """What tombstones add to the identity of a filtered slice; nothing when no place of it is kept empty."""
+    found = empty_places(home, source, slice_name)
+    return {"empty_places": found} if found else {}
