@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from humanllm_assets.lineage.chain import AuditError, Chain, Key, Target, resolve, shown, walk
-from humanllm_assets.lineage.derived import text, totals_of, training_rows
+from humanllm_assets.lineage.derived import remembered, text, totals_of, training_rows
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
 from humanllm_assets.lineage.verify import Verification, models_of, prompts_of, verify
 
@@ -45,7 +45,7 @@ def audit_checkpoint(
     found = verify(store, chain, target, profile, say) if check else None
     broken = any(d.altered for d in (found.damage if found else chain.damage))
     try:
-        report = checkpoint_report(store, chain, target)
+        report = checkpoint_report(store, chain, target, fresh=check)
     except duckdb.Error as e:
         if not found or not broken:
             raise AuditError(
@@ -87,7 +87,7 @@ def settings_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def checkpoint_report(store: SnapshotStore, chain: Chain, target: Target) -> dict[str, Any]:
+def checkpoint_report(store: SnapshotStore, chain: Chain, target: Target, fresh: bool = False) -> dict[str, Any]:
     """Everything about a checkpoint but the consumed sequence.
 
     Fields: `key`; `published`; `nodes`, one per snapshot, the checkpoint first; `consumed` (None when the chain has no checkpoint);
@@ -105,7 +105,7 @@ def checkpoint_report(store: SnapshotStore, chain: Chain, target: Target) -> dic
         "damage": [d._asdict() for d in chain.damage],
     }
     if checkpoint := chain.checkpoint:
-        report["consumed"] = consumed_totals(store, chain, checkpoint)
+        report["consumed"] = consumed_totals(store, chain, checkpoint, fresh)
     return report
 
 
@@ -142,14 +142,18 @@ def _parents(chain: Chain, checkpoint: Snapshot) -> list[Snapshot]:
     return [s for s in chain.nodes.values() if (s.manifest.asset, s.manifest.partition, s.data_version) in wanted]
 
 
-def consumed_totals(store: SnapshotStore, chain: Chain, checkpoint: Snapshot) -> dict[str, Any]:
+def consumed_totals(store: SnapshotStore, chain: Chain, checkpoint: Snapshot, fresh: bool = False) -> dict[str, Any]:
     """What training consumed: totals by source, task and both, and by user. Samples count once, `consumed` every time.
 
-    `mixed_in`: samples of data sets outside the graph; `held_out`: samples of the test split, which must be none.
+    `held_out`: samples of the test split, `unknown`: samples that no parent and no mixed-in data set holds; both must be 0.
     """
+    return remembered(store.root, checkpoint, lambda: _totals(chain, checkpoint), fresh)
+
+
+def _totals(chain: Chain, checkpoint: Snapshot) -> dict[str, Any]:
     mixed = {m["name"] for m in checkpoint.manifest.identity.get("mix", [])}
     with duckdb.connect() as con:
-        con.execute(f"create temp table totals as {totals_of(con, store.root, checkpoint, _parents(chain, checkpoint))}")
+        con.execute(f"create temp table totals as {totals_of(checkpoint, _parents(chain, checkpoint))}")
         pairs = con.execute(
             "select source, task, sum(samples)::bigint, sum(consumed)::bigint from totals group by all order by all"
         ).fetchall()

@@ -368,3 +368,40 @@ def test_no_audit_imports_dagster():
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     assert audit.WIDTH == trace.WIDTH == 80
+
+
+# ---- the UI ----------------------------------------------------------------------------------------------------------
+
+
+def test_lineage_complete_fails_on_a_removed_snapshot_and_lists_it(copy):
+    from humanllm_assets.lineage.ui import lineage_result, lineage_summary
+
+    for asset in ("sft_checkpoint", "merged_model"):
+        assert lineage_result(copy.store, asset, RECIPE, copy.profile).passed
+    markdown = lineage_summary(copy.store, copy.store.published("sft_checkpoint", RECIPE))
+    assert "| writing |" in markdown and "data:image/png;base64,iVBOR" in markdown and len(markdown) < 60_000
+    folder = copy.folder("user_profiles", "reddit")
+    shutil.rmtree(folder)
+    for asset in ("sft_checkpoint", "merged_model"):
+        result = lineage_result(copy.store, asset, RECIPE, copy.profile)
+        assert not result.passed and not result.metadata["manifests"].value == 0
+        files = [r.data["file"] for r in result.metadata["damaged"].records]
+        assert files == [f"{relative(copy, folder)}/manifest.json"]
+    assert not lineage_result(copy.store, "sft_checkpoint", "nobody", copy.profile).passed
+
+
+def test_lineage_complete_is_a_partitioned_check_that_runs_on_its_own(copy):
+    import dagster as dg
+
+    from humanllm_assets.build import build_definitions
+
+    recipe = copy.profile.recipes["smollm2-humanllm"]
+    profile = copy.profile.model_copy(update={"recipes": {RECIPE: recipe}, "contestants": {}})
+    definitions = build_definitions(profile, copy.home)
+    keys = {k for k in definitions.resolve_asset_graph().asset_check_keys if k.name == "lineage_complete"}
+    assert {k.asset_key.to_user_string() for k in keys} == {"sft_checkpoint", "merged_model"}
+    checks = dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*keys))
+    job = dg.Definitions.merge(definitions, dg.Definitions(jobs=[checks])).resolve_job_def("checks")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(tags={"dagster/partition": RECIPE}, instance=instance)  # as the UI launches it
+        assert [e.passed for e in result.get_asset_check_evaluations()] == [True, True]
