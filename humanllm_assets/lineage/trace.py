@@ -39,13 +39,17 @@ from resources.journal import Journal
 Echo = Callable[[str], None]
 WIDTH = 80
 SOURCES = ("reddit", "twitter", "blogger", "amazon")
-_LONGEST = 120  # characters of a text that are shown
+# Texts are left out: an audit says which rows there are, and reading their texts would take most of its time.
+TEXTS = frozenset({
+    "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer",
+    "conversations", "options", "fields", "reply",
+})  # fmt: skip
 _OWN = ("record_id", "item_id", "sample_id")  # a table whose first column is one of these holds the rows that it names
 _AT_ONCE = 1000  # ids in one condition
 
 
 class Hit(NamedTuple):
-    """One row that was reached. `via`: `own`, or `context` for what was made from others' answers to the record."""
+    """One row that was reached, without its texts. `via`: `own`, or `context` for what was made from others' answers to the record."""
 
     key: Key
     table: str
@@ -171,7 +175,7 @@ def _search(
         places = _scan(con, small, table, dict(columns), _merged(ids[f] for f in small)) if small else set()
         if large:
             places |= _look_up(con, home, large, table, dict(columns), _merged(ids[f] for f in large))
-        rows = _fetch(con, places)
+        rows = _fetch(con, places, [c for c, _ in columns if c not in TEXTS])
         for file, row in rows:
             keys = [key_of(s) for s in by_file[file]]
             if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, reached[k]))]:
@@ -251,12 +255,15 @@ def _look_up(
     return found
 
 
-def _fetch(con: duckdb.DuckDBPyConnection, places: Places) -> Iterator[tuple[str, dict[str, Any]]]:
+def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows at these places, with the file of each."""
     for batch in _batches({number for _, number in places}):
         numbers = set(batch)
         paths = sorted({file for file, number in places if number in numbers})
-        cursor = con.execute(f"select * from {_source(paths)} where file_row_number in ({', '.join(map(str, batch))})")
+        listed = ", ".join(f'"{c}"' for c in columns)
+        cursor = con.execute(
+            f"select filename, file_row_number, {listed} from {_source(paths)} where file_row_number in ({', '.join(map(str, batch))})"
+        )
         names = [c[0] for c in cursor.description or ()]
         for values in cursor.fetchall():
             row = dict(zip(names, values, strict=True))
@@ -303,11 +310,11 @@ def _answer(store: SnapshotStore, kind: str, found: Trace, as_json: bool, echo: 
 
 
 def as_data(kind: str, found: Trace) -> dict[str, Any]:
-    """The whole answer as plain data; texts are cut to 120 characters, ids are whole."""
+    """The whole answer as plain data: every row without its texts."""
     return {
         kind: found.subject,
         "rows": [
-            {**k._asdict(), "published": k in found.published, "table": table, "via": via, "row": _short(row)}
+            {**k._asdict(), "published": k in found.published, "table": table, "via": via, "row": row}
             for k, table, row, via in found.hits
         ],
         "models": [{**k._asdict(), "published": k in found.published} for k in found.models],
@@ -315,11 +322,6 @@ def as_data(kind: str, found: Trace) -> dict[str, Any]:
         "journal_answers": found.answers,
         "damage": [d._asdict() for d in found.damage],
     }
-
-
-def _short(row: Mapping[str, Any]) -> dict[str, Any]:
-    ids = {*ID_COLUMNS, "reason", "file"}
-    return {k: v[:_LONGEST] + "..." if isinstance(v, str) and len(v) > _LONGEST and k not in ids else v for k, v in row.items()}
 
 
 def _nowhere(store: SnapshotStore, kind: str, subject: str, column: str, all_versions: bool) -> str:

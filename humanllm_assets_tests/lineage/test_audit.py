@@ -269,7 +269,8 @@ def oracle(world: Audited, subject: str, all_versions: bool) -> set[tuple[str, s
                 )
                 first = next(iter(row))
                 if way:
-                    place = (key.asset, key.data_version, table, json.dumps(row, default=str, sort_keys=True))
+                    short = {c: v for c, v in row.items() if c not in trace.TEXTS}
+                    place = (key.asset, key.data_version, table, json.dumps(short, default=str, sort_keys=True))
                     found[place] = "own" if "own" in (way, found.get(place)) else way
                 if way and first in ("record_id", "item_id", "sample_id") and row[first] not in own[key]:
                     (own if way == "own" else others)[key].add(row[first])
@@ -384,7 +385,7 @@ def test_lineage_complete_fails_on_a_removed_snapshot_and_lists_it(copy):
     shutil.rmtree(folder)
     for asset in ("sft_checkpoint", "merged_model"):
         result = lineage_result(copy.store, asset, RECIPE, copy.profile)
-        assert not result.passed and not result.metadata["manifests"].value == 0
+        assert not result.passed and result.metadata["manifests"].value > 0
         files = [r.data["file"] for r in result.metadata["damaged"].records]
         assert files == [f"{relative(copy, folder)}/manifest.json"]
     assert not lineage_result(copy.store, "sft_checkpoint", "nobody", copy.profile).passed
