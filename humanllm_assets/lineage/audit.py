@@ -323,9 +323,11 @@ def print_verification(v: Verification, echo: Echo) -> None:
         echo,
     )
     for d in sorted(v.damage, key=lambda d: not d.altered):
-        echo(f"  {'note' if not d.altered else 'WRONG'}  {d}")
+        echo(f"  {'WRONG' if d.altered else 'note '}  {d.file}")
+        _wrapped(" " * 9, d.problem, echo)
     wrong = sum(d.altered for d in v.damage)
-    echo(f"{wrong} problems: this is not the chain that the checkpoint was made from" if wrong else "every byte is as it was")
+    many = "1 file is" if wrong == 1 else f"{wrong:,} files are"
+    echo(f"{many} not what the checkpoint was made from" if wrong else "every byte is as it was")
 
 
 def verification_data(v: Verification) -> dict[str, Any]:

@@ -461,7 +461,7 @@ def say(table: str, rows: list[dict[str, Any]]) -> str:
         return f"{plural('question')}: {count('control')}"
     if "kind" in first:
         return f"{plural('item')}: {count('kind')}"
-    if "background" in first:
+    if "n_words" in first:
         return plural("scenario")
     if "harmful" in first:
         return f"kept {plural('record')}, quality {count('quality')}"

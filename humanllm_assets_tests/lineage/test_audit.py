@@ -172,7 +172,7 @@ def test_verify_ends_with_exit_code_one_and_names_the_file(copy, capsys):
     flip(path)
     lines: list[str] = []
     code = audit_checkpoint(copy.home.root, copy.profile, RECIPE, False, None, True, lines.append, lines.append)
-    assert code == 1 and any(relative(copy, path) in line and "WRONG" in line for line in lines)
+    assert code == 1 and f"  WRONG  {relative(copy, path)}" in lines
     assert audit_checkpoint(copy.home.root, copy.profile, RECIPE, False, None, False, lines.append, lines.append) == 0
 
 
