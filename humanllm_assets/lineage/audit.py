@@ -147,7 +147,7 @@ def consumed_totals(store: SnapshotStore, chain: Chain, checkpoint: Snapshot, fr
 
     `held_out`: samples of the test split, `unknown`: samples that no parent and no mixed-in data set holds; both must be 0.
     """
-    return remembered(store.root, checkpoint, lambda: _totals(chain, checkpoint), fresh)
+    return remembered(store.root, f"{checkpoint.manifest_sha256}-totals", checkpoint, lambda: _totals(chain, checkpoint), fresh)
 
 
 def _totals(chain: Chain, checkpoint: Snapshot) -> dict[str, Any]:

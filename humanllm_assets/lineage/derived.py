@@ -2,6 +2,7 @@
 
     audit_index/<sha256 of a Parquet file>.parquet     ids of a large table and the rows that they stand in, sorted by id
     audit_index/<sha256 of a manifest>-totals.json     what a checkpoint consumed: the numbers that `audit checkpoint` prints
+    audit_index/<two such>-diff.json                   records, users and samples that only one of two consumed
 
 Each is named by the content that it was made from, so it cannot be out of date; it is made at the first question that needs it.
 Where the data home cannot be written, questions are answered from the tables themselves.
@@ -59,7 +60,7 @@ def _write(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> bool:
         return False
     os.close(handle)
     try:
-        con.execute(f"copy ({query}) to {text(temporary)} (format parquet, compression zstd, row_group_size 30720)")
+        con.execute(f"copy ({query}) to {text(temporary)} (format parquet, compression zstd, row_group_size 10240)")
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
@@ -84,15 +85,21 @@ def index_of(con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str
         parts.append(f"select {value} as id, file_row_number as row from {source}")
     if not parts:
         return None
-    query = f"select md5_number_lower(id) as key, row from ({' union all '.join(parts)}) where id is not null group by all order by all"
+    query = f"select md5_number_lower(id) as key, row from ({' union all '.join(parts)}) where id is not null order by all"
     return path if _write(con, query, path) else None
 
 
-def remembered(home: Path, checkpoint: Snapshot, compute: Callable[[], dict[str, Any]], fresh: bool) -> dict[str, Any]:
-    """Totals of a checkpoint: computed once where they take long. `fresh` computes them again whatever is remembered."""
+def remembered(
+    home: Path, name: str, checkpoint: Snapshot, compute: Callable[[], dict[str, Any]], fresh: bool = False
+) -> dict[str, Any]:
+    """Numbers about a checkpoint, computed once where they take long. `fresh` computes them again whatever is remembered.
+
+    Args:
+        name: file name; made of the hashes of all manifests that the numbers follow from.
+    """
     if checkpoint.manifest.tables["consumed"].rows < INDEX_FROM_ROWS:
         return compute()
-    path = folder(home) / f"{checkpoint.manifest_sha256}-totals.json"
+    path = folder(home) / f"{name}.json"
     if path.is_file() and not fresh:
         return json.loads(path.read_bytes())
     found = compute()

@@ -15,7 +15,7 @@ import duckdb
 
 from humanllm_assets.lineage.canonical import differences
 from humanllm_assets.lineage.chain import AuditError, Chain, resolve, shown, walk
-from humanllm_assets.lineage.derived import files, text
+from humanllm_assets.lineage.derived import files, remembered, text
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
 from humanllm_assets.lineage.verify import models_of, prompts_of
 
@@ -44,6 +44,8 @@ def compare(store: SnapshotStore, first: str, second: str) -> dict[str, Any]:
             raise AuditError(f"{key} was not trained: no snapshot behind it says what was consumed")
         chains.append(chain)
     a, b = chains
+    trained = [c.checkpoint for c in chains if c.checkpoint]
+    name = "-".join([s.manifest_sha256[:32] for s in trained] + ["diff"])
     sides = [_side(c) for c in chains]
     return {
         "checkpoints": [_name(store, c) for c in chains],
@@ -51,7 +53,7 @@ def compare(store: SnapshotStore, first: str, second: str) -> dict[str, Any]:
         "upstream": _upstream(*sides),
         "prompts": _only(*({f"{p['name']} {p['text_sha256']}" for s in c.nodes.values() for p in prompts_of(s.manifest.identity)} for c in chains)),
         "models": _only(*({f"{m['name']} {m['revision']}" for s in c.nodes.values() for m in models_of(s.manifest.identity)} for c in chains)),
-        **_consumed(a, b),
+        **remembered(store.root, name, trained[0], lambda: _consumed(a, b)),
     }  # fmt: skip
 
 

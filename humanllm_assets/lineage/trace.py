@@ -93,13 +93,13 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
     with duckdb.connect() as con:
         if user_id:  # the ids of records mean the same everywhere: others may have answered them in tables of another source
             everywhere = {k: start for k in chain.nodes}
-            hits = _search(con, store.root, list(chain.nodes.values()), everywhere, first_column="record_id")
+            hits = _search(con, store.root, list(chain.nodes.values()), everywhere, user_id, first_column="record_id")
             start = start | {str(h.row["record_id"]): "own" for h, *_ in hits}
         for level in sorted(set(chain.depth.values())):
             here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
             for s in here:
                 reached[key_of(s)] = _merged([start, *(reached[p] for p in chain.upstream(key_of(s)))])
-            for same_row in list(_search(con, store.root, here, reached)):
+            for same_row in list(_search(con, store.root, here, reached, user_id)):
                 for hit in same_row:
                     _pass_on(hit, reached[hit.key])
                     consumed |= {hit.key} if hit.table == "consumed" else set()
@@ -148,6 +148,7 @@ def _search(
     home: Path,
     snapshots: list[Snapshot],
     reached: Mapping[Key, Mapping[str, str]],
+    user: str | None,
     first_column: str = "",
 ) -> Iterator[list[Hit]]:
     """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query.
@@ -156,6 +157,7 @@ def _search(
     has a manifest of its own.
 
     Args:
+        user: the user who is asked about; no other id can stand in a column `user_id`.
         first_column: search only tables that begin with this column.
     """
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
@@ -174,7 +176,7 @@ def _search(
         large = {f: same[0] for f, same in by_file.items() if f not in small}
         places = _scan(con, small, table, dict(columns), _merged(ids[f] for f in small)) if small else set()
         if large:
-            places |= _look_up(con, home, large, table, dict(columns), _merged(ids[f] for f in large))
+            places |= _look_up(con, home, large, table, dict(columns), _merged(ids[f] for f in large), user)
         rows = _fetch(con, places, [c for c, _ in columns if c not in TEXTS])
         for file, row in rows:
             keys = [key_of(s) for s in by_file[file]]
@@ -236,6 +238,7 @@ def _look_up(
     table: str,
     columns: Mapping[str, str],
     ids: Mapping[str, str],
+    user: str | None,
 ) -> Places:
     """Find rows of large tables by their indexes, and by their first column, by which they are sorted."""
     first = next(iter(columns))
@@ -244,10 +247,13 @@ def _look_up(
         return _scan(con, tables, table, columns, ids)  # the data home cannot be written
     by_index = {str(index): file for file, index in indexed.items() if index}
     found: Places = set()
+    of_users_alone = id_expressions(table, columns, leave_out=first) == ["user_id"]
+    in_index = {user} & ids.keys() if of_users_alone else ids.keys()
     for batch in _batches(ids):
         if first in ID_COLUMNS:
             query = f"select filename, file_row_number from {_source(tables)} where {first} in ({_listed(batch)})"
             found.update(con.execute(query).fetchall())
+    for batch in _batches(in_index):
         if by_index:
             keys = ", ".join(str(k) for (k,) in con.execute(f"select md5_number_lower(unnest([{_listed(batch)}]))").fetchall())
             query = f"select filename, row from {_source(by_index)} where key in ({keys})"

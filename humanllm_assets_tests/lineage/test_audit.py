@@ -325,7 +325,10 @@ def test_an_unknown_record_or_user_is_one_sentence_with_near_names(made):
 # ---- two checkpoints -------------------------------------------------------------------------------------------------
 
 
-def test_a_difference_is_said_by_field_data_and_ids(made):
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_difference_is_said_by_field_data_and_ids(made, monkeypatch, indexed):
+    if indexed:
+        monkeypatch.setattr(derived, "INDEX_FROM_ROWS", 0)
     (gone,) = made.without
     current = made.store.published("sft_checkpoint", RECIPE).data_version
     (old,) = {p.name for p in (made.home.root / "snapshots" / "sft_checkpoint" / RECIPE).iterdir()} - {current}
