@@ -53,7 +53,7 @@ def audit_checkpoint(
             ) from e
         report = None  # what was found altered says why
     if report and html:
-        write_html(report, html, found)
+        write_html(report, html, profile, found)
         say(f"wrote {html}")
     if as_json:
         data = {**(report or {}), **({"verification": verification_data(found)} if found else {})}
@@ -337,7 +337,7 @@ def verification_data(v: Verification) -> dict[str, Any]:
 # ---- HTML ------------------------------------------------------------------------------------------------------------
 
 
-def write_html(report: Mapping[str, Any], file: Path, verification: Verification | None = None) -> None:
+def write_html(report: Mapping[str, Any], file: Path, profile: Profile, verification: Verification | None = None) -> None:
     """One page that needs nothing beside it: totals with plots, the tree, what it was made with."""
     import jinja2
 
@@ -379,10 +379,11 @@ def write_html(report: Mapping[str, Any], file: Path, verification: Verification
         print_verification(verification, said.append)
         sections.insert(0, Section("Verification", said))
     context = Context(
-        profile=str(report["partition"]),
+        profile=profile.name,
         engine=", ".join(sorted({f"{m['name']} {m['revision']}" for n in report["nodes"] for m in n["models"]})),
         data=report["folder"],
         made_at=report["nodes"][0]["finished_at"],
+        notes=profile.notes,
     )
     lead = f"What {name}, data version {report['data_version']}, was made from."
     template = (Path(next(iter(evaluation.__path__))) / "report.html.j2").read_text(encoding="utf-8")

@@ -46,6 +46,7 @@ TEXTS = frozenset({
 })  # fmt: skip
 _OWN = ("record_id", "item_id", "sample_id")  # a table whose first column is one of these holds the rows that it names
 _AT_ONCE = 1000  # ids in one condition
+_FILES_AT_ONCE = 50  # files in one query
 
 
 class Hit(NamedTuple):
@@ -87,19 +88,19 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
     """Follow a record, or a user with all records, through all snapshots of the scope."""
     chain, current, damage = scope(store, all_versions)
     found = Trace(record_id or user_id or "", published=current, damage=damage)
-    start = {found.subject: "own"}
+    start, known = {found.subject: "own"}, Rows()
     consumed: set[Key] = set()
     reached: dict[Key, dict[str, str]] = {}  # per snapshot: ids that lead into it, each with `own` or `context`
     with duckdb.connect() as con:
         if user_id:  # the ids of records mean the same everywhere: others may have answered them in tables of another source
             everywhere = {k: start for k in chain.nodes}
-            hits = _search(con, store.root, list(chain.nodes.values()), everywhere, user_id, first_column="record_id")
+            hits = _search(con, store.root, list(chain.nodes.values()), everywhere, user_id, known, first_column="record_id")
             start = start | {str(h.row["record_id"]): "own" for h, *_ in hits}
         for level in sorted(set(chain.depth.values())):
             here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
             for s in here:
                 reached[key_of(s)] = _merged([start, *(reached[p] for p in chain.upstream(key_of(s)))])
-            for same_row in list(_search(con, store.root, here, reached, user_id)):
+            for same_row in list(_search(con, store.root, here, reached, user_id, known)):
                 for hit in same_row:
                     _pass_on(hit, reached[hit.key])
                     consumed |= {hit.key} if hit.table == "consumed" else set()
@@ -149,6 +150,7 @@ def _search(
     snapshots: list[Snapshot],
     reached: Mapping[Key, Mapping[str, str]],
     user: str | None,
+    known: Rows,
     first_column: str = "",
 ) -> Iterator[list[Hit]]:
     """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query.
@@ -158,6 +160,7 @@ def _search(
 
     Args:
         user: the user who is asked about; no other id can stand in a column `user_id`.
+        known: rows that were read before; what is read is added.
         first_column: search only tables that begin with this column.
     """
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
@@ -177,8 +180,9 @@ def _search(
         places = _scan(con, small, table, dict(columns), _merged(ids[f] for f in small)) if small else set()
         if large:
             places |= _look_up(con, home, large, table, dict(columns), _merged(ids[f] for f in large), user)
-        rows = _fetch(con, places, [c for c, _ in columns if c not in TEXTS])
-        for file, row in rows:
+        _fetch(con, places, [c for c, _ in columns if c not in TEXTS], known)
+        for file, number in sorted(places):
+            row = known[file, number]
             keys = [key_of(s) for s in by_file[file]]
             if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, reached[k]))]:
                 yield hits
@@ -201,6 +205,7 @@ def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | No
 
 
 Places = set[tuple[str, int]]  # file, row in it from 0
+Rows = dict[tuple[str, int], dict[str, Any]]
 
 
 def _listed(ids: Iterable[object]) -> str:
@@ -261,21 +266,21 @@ def _look_up(
     return found
 
 
-def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows at these places, with the file of each."""
-    for batch in _batches({number for _, number in places}):
-        numbers = set(batch)
-        paths = sorted({file for file, number in places if number in numbers})
-        listed = ", ".join(f'"{c}"' for c in columns)
-        cursor = con.execute(
-            f"select filename, file_row_number, {listed} from {_source(paths)} where file_row_number in ({', '.join(map(str, batch))})"
-        )
-        names = [c[0] for c in cursor.description or ()]
-        for values in cursor.fetchall():
-            row = dict(zip(names, values, strict=True))
-            place = (row.pop("filename"), row.pop("file_row_number"))
-            if place in places:
-                yield place[0], row
+def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str], known: Rows) -> None:
+    """Add the rows at these places to `known`, reading none twice."""
+    numbers: dict[str, list[int]] = {}
+    for file, number in sorted(places - known.keys()):
+        numbers.setdefault(file, []).append(number)
+    listed = ", ".join(f'"{c}"' for c in columns)
+    parts = [
+        f"select filename, file_row_number, {listed} from {_source([file])} where file_row_number in ({', '.join(map(str, batch))})"
+        for file, mine in numbers.items()
+        for batch in _batches(mine)
+    ]
+    for start in range(0, len(parts), _FILES_AT_ONCE):
+        cursor = con.execute(" union all ".join(parts[start : start + _FILES_AT_ONCE]))
+        for file, number, *values in cursor.fetchall():
+            known[file, number] = dict(zip(columns, values, strict=True))
 
 
 # ---- answering -------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def _plot(cells: Mapping[tuple[str, str], int], sources: list[str]) -> str:
     from humanllm_assets.evaluation.plots import COLORS
 
     tasks = list(dict.fromkeys(t for _, t in cells))[::-1]
-    figure = Figure(figsize=(6, 0.9 + 0.3 * len(tasks)), dpi=80, layout="constrained")
+    figure = Figure(figsize=(7, 1.1 + 0.3 * len(tasks)), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.subplots()
     left = [0] * len(tasks)
@@ -63,7 +63,7 @@ def _plot(cells: Mapping[tuple[str, str], int], sources: list[str]) -> str:
         left = [a + b for a, b in zip(left, values, strict=True)]
     ax.set_xlabel("samples")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, ncols=min(5, len(sources)), loc="lower center", bbox_to_anchor=(0.4, 1.0))
+    figure.legend(frameon=False, fontsize=8, ncols=min(5, len(sources)), loc="outside upper center")
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return base64.b64encode(png.getvalue()).decode()

@@ -34,7 +34,7 @@ def made(tmp_path_factory) -> Audited:
 
 @pytest.fixture
 def copy(made, tmp_path) -> Audited:
-    shutil.copytree(made.root, tmp_path / "copy")
+    shutil.copytree(made.root, tmp_path / "copy", ignore=shutil.ignore_patterns("audit_index"))
     return Audited(tmp_path / "copy", made.without, made.settings)
 
 
