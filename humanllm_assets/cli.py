@@ -234,6 +234,20 @@ def audit_user(
     raise typer.Exit(_audited(lambda: run(home.root, user_id, all_versions, as_json, typer.echo)))
 
 
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="recipe, recipe@<data version>, or a model folder")],
+    second: Annotated[str, typer.Argument(help="the same")],
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+) -> None:
+    """What differs between the data of two checkpoints."""
+    from humanllm_assets.lineage.diff import audit_diff
+
+    _, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: audit_diff(home.root, first, second, as_json, typer.echo)))
+
+
 def _audited(run: Callable[[], int]) -> int:
     """Run an audit; a question that cannot be answered is one sentence and exit code 1."""
     from humanllm_assets.lineage.chain import AuditError
