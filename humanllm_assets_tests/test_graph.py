@@ -39,6 +39,17 @@ def test_the_graph_runs_accounts_for_every_row_and_then_rests(project, dummy):
     assert dummy.requests == asked
     assert "everything is up to date" in project.run("plan", "benchmark_report", "funnel_report").stdout
 
+    thresholds = project.profile.thresholds.model_dump()
+    thresholds["qc"]["overall_above"] = 5
+    project.edit(thresholds=thresholds)
+    benchmarked = ("materialize", "benchmark_scores[item_selection|smollm2]", "--only", "--force")
+    refused = project.run(*benchmarked)
+    assert refused.returncode == 1
+    assert "was not started, because of what it would read" in refused.stdout and "  qc_scores[reddit]: " in refused.stdout
+    assert project.run(*benchmarked, "--allow-stale").returncode == 0
+    allowed = project.store.published("benchmark_scores", "item_selection|smollm2").manifest.allow_stale
+    assert any(line.startswith("qc_scores[amazon]: ") for line in allowed)
+
 
 def test_a_threshold_change_asks_no_model(project, dummy):
     assert project.run("materialize", "qc_scores[reddit]").returncode == 0
