@@ -17,6 +17,7 @@ from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node, displa
 from humanllm_assets.lineage.reach import launch_deps
 from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotError, SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, Outcome, Runtime, StepError, run_step
+from humanllm_assets.lineage.ui import CHECKED, lineage_check, lineage_summary
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.quality.checks import check_results, check_specs
 from humanllm_assets.refreshing import refresh_job, source_sensor
@@ -144,7 +145,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
                 refresh_warehouse(graph, runtime.store, home.warehouse)
         except ContractFailed as e:
             yield from _checks(node, e.snapshot.manifest)
-            raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None), allow_retries=False) from e
+            raise dg.Failure(str(e), metadata=_metadata(e.snapshot, None, runtime.store), allow_retries=False) from e
         except EXPLAINED as e:
             raise dg.Failure(str(e), allow_retries=False) from e
         except Exception as e:
@@ -154,7 +155,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
         yield from _checks(node, outcome.snapshot.manifest)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.snapshot.data_version),
-            metadata=_metadata(outcome.snapshot, outcome),
+            metadata=_metadata(outcome.snapshot, outcome, runtime.store),
             tags={
                 "humanllm/identity": outcome.snapshot.manifest.identity_hash[:16],
                 "humanllm/reused": str(outcome.reused).lower(),
@@ -170,7 +171,7 @@ def _checks(node: Node, manifest: Manifest) -> list[dg.AssetCheckResult]:
     return check_results(manifest.verdict, dg.AssetKey(node.name))
 
 
-def _metadata(snapshot: Snapshot, outcome: Outcome | None) -> dict[str, Any]:
+def _metadata(snapshot: Snapshot, outcome: Outcome | None, store: SnapshotStore) -> dict[str, Any]:
     """What a materialization shows in the UI."""
     m = snapshot.manifest
     counts = m.counts
@@ -199,14 +200,38 @@ def _metadata(snapshot: Snapshot, outcome: Outcome | None) -> dict[str, Any]:
             "measure", "value", {k: v for k, v in m.measures.items() if v is not None}, as_text=True
         )
     if m.upstream:
-        rows = [{"asset": u.asset, "partition": u.partition, "data_version": u.data_version} for u in m.upstream]
-        metadata["upstream"] = dg.MetadataValue.table(
-            [dg.TableRecord(r) for r in rows],
-            schema=dg.TableSchema([dg.TableColumn(c) for c in ("asset", "partition", "data_version")]),
-        )
+        metadata["upstream"] = _upstream(m, store)
+    if "consumed" in m.tables:
+        metadata["lineage"] = dg.MetadataValue.md(lineage_summary(store, snapshot))
     if page := m.measures.get("report"):
         metadata["report"] = dg.MetadataValue.path(str(snapshot.folder / str(page)))
     return metadata
+
+
+def _upstream(m: Manifest, store: SnapshotStore) -> dg.MetadataValue:
+    """What was read. A table has no links, so each row names the run that made it: /runs/<run> in the UI."""
+    rows = []
+    for u in m.upstream:
+        try:
+            parent = store.by_ref(u).manifest
+        except SnapshotError:
+            parent = None  # the check `lineage_complete` names it
+        rows.append(
+            {
+                "asset": u.asset,
+                "partition": u.partition,
+                "data_version": u.data_version,
+                "rows": next(iter(parent.tables.values())).rows if parent and parent.tables else None,
+                "run": parent.run_id if parent else "gone",
+            }
+        )
+    kinds = {"rows": "int"}
+    return dg.MetadataValue.table(
+        [dg.TableRecord(r) for r in rows],
+        schema=dg.TableSchema(
+            [dg.TableColumn(c, kinds.get(c, "string")) for c in ("asset", "partition", "data_version", "rows", "run")]
+        ),
+    )
 
 
 def _two_columns(first: str, second: str, values: Any, as_text: bool = False) -> dg.MetadataValue:
@@ -226,6 +251,7 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     refresh = refresh_job(profile, graph, home)
     return dg.Definitions(
         assets=[to_asset(node, deps[node.name], graph, profile, home) for node in graph.nodes.values()],
+        asset_checks=[lineage_check(n, partitions_definition(graph[n]), profile, home) for n in CHECKED if n in graph.nodes],
         jobs=[refresh],
         sensors=[source_sensor(graph, refresh)],
         resources={"duckdb": duckdb, "engine": engine or engine_resource(profile, home)},

@@ -61,20 +61,27 @@ def _targets(graph: Graph, names: list[str], partition: str | None = None) -> li
 def materialize(
     targets: Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")] = None,
     force: Annotated[bool, typer.Option("--force", help="compute the targets even when they are up to date")] = False,
+    only: Annotated[bool, typer.Option("--only", help="leave what is above the targets as it is published")] = False,
+    allow_stale: Annotated[
+        bool, typer.Option("--allow-stale", help="train and benchmark on what is stale; with --only, and kept in the manifest")
+    ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Bring assets and everything above them up to date; only stale partitions compute."""
     loaded, home = _profile(profile)
-    raise typer.Exit(_materialize(loaded, home, targets or [], force))
+    raise typer.Exit(_materialize(loaded, home, targets or [], force=force, only=only, allow_stale=allow_stale))
 
 
-def _materialize(profile: Profile, home: Home, targets: list[str], force: bool = False) -> int:
+def _materialize(
+    profile: Profile, home: Home, targets: list[str], *, force: bool = False, only: bool = False, allow_stale: bool = False
+) -> int:
     from humanllm_assets.build import build_graph
     from humanllm_assets.runs import materialize as run
 
     started = time.time()
     graph = build_graph(profile, home.prepare(profile))
-    summary = run(profile, graph, home, _targets(graph, targets), echo=typer.echo, force=force)
+    wanted = _targets(graph, targets)
+    summary = run(profile, graph, home, wanted, echo=typer.echo, force=force, only=only, allow_stale=allow_stale)
     typer.echo(
         f"{len(summary.computed)} computed, {len(summary.fresh)} already up to date, {len(summary.failed)} failed, "
         f"{len(summary.skipped)} skipped behind a failure; {time.time() - started:.0f} s"
@@ -232,6 +239,20 @@ def audit_user(
 
     _, home = _profile(profile)
     raise typer.Exit(_audited(lambda: run(home.root, user_id, all_versions, as_json, typer.echo)))
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="recipe, recipe@<data version>, or a model folder")],
+    second: Annotated[str, typer.Argument(help="the same")],
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+) -> None:
+    """What differs between the data of two checkpoints."""
+    from humanllm_assets.lineage.diff import audit_diff
+
+    _, home = _profile(profile)
+    raise typer.Exit(_audited(lambda: audit_diff(home.root, first, second, as_json, typer.echo)))
 
 
 def _audited(run: Callable[[], int]) -> int:

@@ -149,7 +149,7 @@ def _why(reasons: Sequence[str], notes: Sequence[str]) -> Iterator[str]:
     for reason in reasons[:_SHOWN]:
         yield from _wrapped(reason, 4)
     if reasons[_SHOWN:]:
-        yield f"    and {len(reasons) - _SHOWN} more changes (all with --json)"
+        yield f"    and {len(reasons) - _SHOWN} more (all with --json)"
     for note in notes:
         yield from _wrapped(f"({note})", 4)
 

@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -93,6 +94,7 @@ def drive(
     concurrency: int,
     echo: Callable[[str], None],
     force: bool = False,
+    only: bool = False,
     allow: Callable[[Item], str | None] | None = None,
 ) -> Summary:
     """Bring the targets and everything above them up to date, parents first.
@@ -104,18 +106,21 @@ def drive(
         submit: runs one partition, given whether to compute it even when it is up to date; the future holds the failure's
             sentence, or None.
         force: compute the targets even when they are up to date.
+        only: leave what is above the targets as it is published.
         allow: looks at a stale partition right before it starts, and returns why it must not, or None. Partitions that ask a
             model then run one after another, so that each is looked at after the one before was paid for.
     """
     wanted = graph.upstream_closure(targets)
-    forced = set(targets) if force else set()
+    if only:
+        wanted = [item for item in wanted if item in set(targets)]
+    wanted_set, forced = set(wanted), set(targets) if force else set()
     summary = Summary()
     todo, finished, blocked = list(wanted), set[Item](), set[Item]()
     running: dict[Future[str | None], Item] = {}
     started = 0
 
     def ready(item: Item) -> bool:
-        return all(p in finished for p in graph[item[0]].parents(item[1]))
+        return all(p in finished or p not in wanted_set for p in graph[item[0]].parents(item[1]))
 
     def fits(item: Item) -> bool:
         node, beside = graph[item[0]], [graph[r[0]] for r in running.values()]
@@ -165,22 +170,25 @@ def materialize(
     *,
     echo: Callable[[str], None],
     force: bool = False,
+    only: bool = False,
+    allow_stale: bool = False,
     allow: Callable[[Item], str | None] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Summary:
     """`drive` in worker processes: up to `execution.max_concurrent` partitions at once, each as a Dagster run with `tags`.
 
     Most of their time they wait for a model. (Not in threads: Dagster configures logging per run, which deadlocks with another
-    run's handlers.)
+    run's handlers.) `allow_stale` opens the gates of gated nodes.
     """
     concurrency = profile.execution.max_concurrent
     with open_instance(home), _workers(profile, home, concurrency) as pool:
 
         def submit(item: Item, forced: bool) -> Future[str | None]:
-            return pool.submit(_execute, *item, {**(tags or {}), **({FORCE_TAG: "true"} if forced else {})}, home.root)
+            config = {"allow_stale": allow_stale} if graph[item[0]].gated else {}
+            return pool.submit(_execute, *item, config, {**(tags or {}), **({FORCE_TAG: "true"} if forced else {})}, home.root)
 
         store = SnapshotStore(home.root)
-        summary = drive(graph, store, targets, submit, concurrency=concurrency, echo=echo, force=force, allow=allow)
+        summary = drive(graph, store, targets, submit, concurrency=concurrency, echo=echo, force=force, only=only, allow=allow)
     refresh_warehouse(graph, store, home.warehouse)  # steps do it too, but the last of two at once may have seen less
     return summary
 
@@ -213,24 +221,24 @@ def _end_with(command: int) -> None:
     os._exit(1)
 
 
-def _execute(asset: str, partition: str, tags: Mapping[str, str], root: Path) -> str | None:
+def _execute(asset: str, partition: str, config: Mapping[str, Any], tags: Mapping[str, str], root: Path) -> str | None:
     """Run one partition in this worker; returns the failure's sentence, or None."""
     try:
-        return _run(asset, partition, tags)
+        return _run(asset, partition, config, tags)
     except Exception as e:  # Dagster's own event log may be what cannot be written
         if problem := storage_problem(e, root):
             return f"{display(asset, partition)}: {problem}"
         raise
 
 
-def _run(asset: str, partition: str, tags: Mapping[str, str]) -> str | None:
+def _run(asset: str, partition: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> str | None:
     with dg.DagsterInstance.get() as instance:
         result = _JOB["all"].execute_in_process(
             instance=instance,
             partition_key=partition or None,
             asset_selection=[dg.AssetKey(asset)],
             tags={PID_TAG: str(os.getpid()), **tags},
-            run_config={"loggers": {"console": {"config": {}}}},
+            run_config={"loggers": {"console": {"config": {}}}, "ops": {asset: {"config": dict(config)}} if config else {}},
             raise_on_error=False,
         )
         return None if result.success else _failure(result)

@@ -72,7 +72,9 @@ class Budget:
         return budget
 
     def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=120, isolation_level=None)
+        db = sqlite3.connect(self._path, timeout=120, isolation_level=None)
+        db.execute("pragma synchronous = off")  # safe against a killed process; a crashed machine ends the refresh anyway
+        return db
 
     def reserve(self, cost: float) -> bool:
         """Take one call that costs at most `cost`; False when a limit would be passed."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from humanllm_assets.lineage.chain import AuditError, Chain, Key, Target, resolve, shown, walk
-from humanllm_assets.lineage.derived import text, totals_of, training_rows
+from humanllm_assets.lineage.derived import remembered, text, totals_of, training_rows
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
 from humanllm_assets.lineage.verify import Verification, models_of, prompts_of, verify
 
@@ -45,7 +45,7 @@ def audit_checkpoint(
     found = verify(store, chain, target, profile, say) if check else None
     broken = any(d.altered for d in (found.damage if found else chain.damage))
     try:
-        report = checkpoint_report(store, chain, target)
+        report = checkpoint_report(store, chain, target, fresh=check)
     except duckdb.Error as e:
         if not found or not broken:
             raise AuditError(
@@ -53,7 +53,7 @@ def audit_checkpoint(
             ) from e
         report = None  # what was found altered says why
     if report and html:
-        write_html(report, html, found)
+        write_html(report, html, profile, found)
         say(f"wrote {html}")
     if as_json:
         data = {**(report or {}), **({"verification": verification_data(found)} if found else {})}
@@ -87,7 +87,7 @@ def settings_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def checkpoint_report(store: SnapshotStore, chain: Chain, target: Target) -> dict[str, Any]:
+def checkpoint_report(store: SnapshotStore, chain: Chain, target: Target, fresh: bool = False) -> dict[str, Any]:
     """Everything about a checkpoint but the consumed sequence.
 
     Fields: `key`; `published`; `nodes`, one per snapshot, the checkpoint first; `consumed` (None when the chain has no checkpoint);
@@ -105,7 +105,7 @@ def checkpoint_report(store: SnapshotStore, chain: Chain, target: Target) -> dic
         "damage": [d._asdict() for d in chain.damage],
     }
     if checkpoint := chain.checkpoint:
-        report["consumed"] = consumed_totals(store, chain, checkpoint)
+        report["consumed"] = consumed_totals(store, chain, checkpoint, fresh)
     return report
 
 
@@ -142,14 +142,18 @@ def _parents(chain: Chain, checkpoint: Snapshot) -> list[Snapshot]:
     return [s for s in chain.nodes.values() if (s.manifest.asset, s.manifest.partition, s.data_version) in wanted]
 
 
-def consumed_totals(store: SnapshotStore, chain: Chain, checkpoint: Snapshot) -> dict[str, Any]:
+def consumed_totals(store: SnapshotStore, chain: Chain, checkpoint: Snapshot, fresh: bool = False) -> dict[str, Any]:
     """What training consumed: totals by source, task and both, and by user. Samples count once, `consumed` every time.
 
-    `mixed_in`: samples of data sets outside the graph; `held_out`: samples of the test split, which must be none.
+    `held_out`: samples of the test split, `unknown`: samples that no parent and no mixed-in data set holds; both must be 0.
     """
+    return remembered(store.root, f"{checkpoint.manifest_sha256}-totals", checkpoint, lambda: _totals(chain, checkpoint), fresh)
+
+
+def _totals(chain: Chain, checkpoint: Snapshot) -> dict[str, Any]:
     mixed = {m["name"] for m in checkpoint.manifest.identity.get("mix", [])}
     with duckdb.connect() as con:
-        con.execute(f"create temp table totals as {totals_of(con, store.root, checkpoint, _parents(chain, checkpoint))}")
+        con.execute(f"create temp table totals as {totals_of(checkpoint, _parents(chain, checkpoint))}")
         pairs = con.execute(
             "select source, task, sum(samples)::bigint, sum(consumed)::bigint from totals group by all order by all"
         ).fetchall()
@@ -319,9 +323,11 @@ def print_verification(v: Verification, echo: Echo) -> None:
         echo,
     )
     for d in sorted(v.damage, key=lambda d: not d.altered):
-        echo(f"  {'note' if not d.altered else 'WRONG'}  {d}")
+        echo(f"  {'WRONG' if d.altered else 'note '}  {d.file}")
+        _wrapped(" " * 9, d.problem, echo)
     wrong = sum(d.altered for d in v.damage)
-    echo(f"{wrong} problems: this is not the chain that the checkpoint was made from" if wrong else "every byte is as it was")
+    many = "1 file is" if wrong == 1 else f"{wrong:,} files are"
+    echo(f"{many} not what the checkpoint was made from" if wrong else "every byte is as it was")
 
 
 def verification_data(v: Verification) -> dict[str, Any]:
@@ -331,7 +337,7 @@ def verification_data(v: Verification) -> dict[str, Any]:
 # ---- HTML ------------------------------------------------------------------------------------------------------------
 
 
-def write_html(report: Mapping[str, Any], file: Path, verification: Verification | None = None) -> None:
+def write_html(report: Mapping[str, Any], file: Path, profile: Profile, verification: Verification | None = None) -> None:
     """One page that needs nothing beside it: totals with plots, the tree, what it was made with."""
     import jinja2
 
@@ -373,10 +379,11 @@ def write_html(report: Mapping[str, Any], file: Path, verification: Verification
         print_verification(verification, said.append)
         sections.insert(0, Section("Verification", said))
     context = Context(
-        profile=str(report["partition"]),
+        profile=profile.name,
         engine=", ".join(sorted({f"{m['name']} {m['revision']}" for n in report["nodes"] for m in n["models"]})),
         data=report["folder"],
         made_at=report["nodes"][0]["finished_at"],
+        notes=profile.notes,
     )
     lead = f"What {name}, data version {report['data_version']}, was made from."
     template = (Path(next(iter(evaluation.__path__))) / "report.html.j2").read_text(encoding="utf-8")

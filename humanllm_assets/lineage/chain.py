@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from humanllm_assets.lineage.snapshots import UNPARTITIONED, Frozen, Manifest, Ref, Snapshot, SnapshotStore
+from humanllm_assets.lineage.snapshots import PURGED, UNPARTITIONED, Frozen, Manifest, Ref, Snapshot, SnapshotStore
 
 CHECKPOINT = "sft_checkpoint"
 LINEAGE = "lineage.json"  # in a model folder; humanllm_assets/training/model_card.py writes it
@@ -104,6 +104,10 @@ def read_snapshot(store: SnapshotStore, folder: Path, name: str) -> Snapshot | D
         content = path.read_bytes()
         return Snapshot(folder, name, Manifest.model_validate_json(content), hashlib.sha256(content).hexdigest())
     except FileNotFoundError:
+        if (stub := folder / PURGED).is_file():
+            return Damage(
+                shown(store, stub), "the snapshot was purged after a takedown; this file says when, and names the receipt"
+            )
         return Damage(shown(store, path), "missing" if folder.is_dir() else "missing, with its whole snapshot")
     except ValueError as e:  # of JSON and of pydantic
         return Damage(shown(store, path), f"altered: no manifest any more ({str(e).splitlines()[0]})")

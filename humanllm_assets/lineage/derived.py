@@ -1,7 +1,8 @@
 """Files that make audits quick: computed from snapshots, no part of any identity, safe to delete at any time.
 
     audit_index/<sha256 of a Parquet file>.parquet     ids of a large table and the rows that they stand in, sorted by id
-    audit_index/<sha256 of a manifest>-totals.parquet  what a checkpoint consumed, by source, task and user
+    audit_index/<sha256 of a manifest>-totals.json     what a checkpoint consumed: the numbers that `audit checkpoint` prints
+    audit_index/<two such>-diff.json                   records, users and samples that only one of two consumed
 
 Each is named by the content that it was made from, so it cannot be out of date; it is made at the first question that needs it.
 Where the data home cannot be written, questions are answered from the tables themselves.
@@ -9,16 +10,19 @@ Where the data home cannot be written, questions are answered from the tables th
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from humanllm_assets.lineage.snapshots import Snapshot
+from humanllm_assets.lineage.snapshots import Snapshot, write_atomically
 
-INDEX_FROM_ROWS = 100_000  # smaller tables are read whole in less time than an index takes to open
+INDEX_FROM_ROWS = 10_000  # smaller tables are read whole in less time than an index takes to open
 # Columns that hold ids of records, items and samples; equal ids mean the same thing wherever they stand.
 ID_COLUMNS = ("record_id", "record_ids", "item_id", "item_ids", "sample_id", "target_record_id", "context_id", "user_id")
 
@@ -56,7 +60,7 @@ def _write(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> bool:
         return False
     os.close(handle)
     try:
-        con.execute(f"copy ({query}) to {text(temporary)} (format parquet, compression zstd, row_group_size 30720)")
+        con.execute(f"copy ({query}) to {text(temporary)} (format parquet, compression zstd, row_group_size 10240)")
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
@@ -81,28 +85,43 @@ def index_of(con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str
         parts.append(f"select {value} as id, file_row_number as row from {source}")
     if not parts:
         return None
-    query = f"select md5_number_lower(id) as key, row from ({' union all '.join(parts)}) where id is not null group by all order by all"
+    query = f"select md5_number_lower(id) as key, row from ({' union all '.join(parts)}) where id is not null order by all"
     return path if _write(con, query, path) else None
 
 
-def totals_of(con: duckdb.DuckDBPyConnection, home: Path, checkpoint: Snapshot, parents: list[Snapshot]) -> str:
-    """SQL that reads what a checkpoint consumed: source, task, user_id, split VARCHAR, samples BIGINT (distinct), consumed BIGINT.
+def remembered(
+    home: Path, name: str, checkpoint: Snapshot, compute: Callable[[], dict[str, Any]], fresh: bool = False
+) -> dict[str, Any]:
+    """Numbers about a checkpoint, computed once where they take long. `fresh` computes them again whatever is remembered.
+
+    Args:
+        name: file name; made of the hashes of all manifests that the numbers follow from.
+    """
+    if checkpoint.manifest.tables["consumed"].rows < INDEX_FROM_ROWS:
+        return compute()
+    path = folder(home) / f"{name}.json"
+    if path.is_file() and not fresh:
+        return json.loads(path.read_bytes())
+    found = compute()
+    with contextlib.suppress(OSError):  # the data home cannot be written: computed again the next time
+        write_atomically(path, json.dumps(found, indent=1).encode())
+    return found
+
+
+def totals_of(checkpoint: Snapshot, parents: list[Snapshot]) -> str:
+    """SQL for what a checkpoint consumed: source, task, user_id, split VARCHAR, samples BIGINT (distinct), consumed BIGINT.
 
     A consumed sample that no parent holds has a null split, and its source is what its id begins with: it was mixed in.
 
     Args:
         parents: snapshots that the checkpoint was trained on.
     """
-    query = f"""
+    return f"""
         select coalesce(d.source, split_part(c.sample_id, ':', 1)) as source, coalesce(d.task, 'not_in_parents') as task, d.user_id,
                d.split, count(*)::bigint as samples, sum(c.n)::bigint as consumed
         from (select sample_id, count(*) as n from read_parquet({text(checkpoint.path("consumed"))}) group by 1) c
-        left join ({training_rows(parents)}) d using (sample_id) group by all order by source, task, consumed desc, user_id
+        left join ({training_rows(parents)}) d using (sample_id) group by all
     """
-    if checkpoint.manifest.tables["consumed"].rows < INDEX_FROM_ROWS:
-        return query
-    path = folder(home) / f"{checkpoint.manifest_sha256}-totals.parquet"
-    return f"from read_parquet({text(path)})" if path.is_file() or _write(con, query, path) else query
 
 
 def training_rows(parents: list[Snapshot], more: str = "") -> str:

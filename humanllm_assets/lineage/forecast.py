@@ -64,11 +64,8 @@ class Record:
 
     def _usages(self, partition: str) -> Iterator[dict[str, dict[str, float]]]:
         """Of every retained snapshot of a partition."""
-        try:
-            for snapshot in self._store.all(self._node.name, partition):
-                yield by_label(snapshot.manifest.usage, partition)
-        except SnapshotError:
-            return  # a damaged manifest: its partition is stale for that, and the others tell enough
+        for snapshot in self._store.all(self._node.name, partition):
+            yield by_label(snapshot.manifest.usage, partition)
 
     @cached_property
     def by_label(self) -> dict[str, dict[str, float]]:

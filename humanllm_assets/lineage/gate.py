@@ -65,8 +65,8 @@ def refusal(node: Node, partition: str, stale: list[Finding], unclean: list[Find
         lines.append(f"  and {len(shown) - _SHOWN} more")
     if stale:
         lines.append(
-            f"Rebuild them first: humanllm refresh '{name}' (or start the run with the configuration `allow_stale: true`, "
-            "which its manifest will record)"
+            f"Rebuild them first: humanllm refresh '{name}'. To go on with what is published, which the manifest will record: "
+            f"humanllm materialize '{name}' --only --allow-stale, or `allow_stale: true` in the run's configuration"
         )
     if unclean:
         targets = " ".join(f"'{display(f.asset, f.partition)}'" for f in unclean[:3])

@@ -25,6 +25,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
 
+from humanllm_assets.lineage.derived import folder as index_folder
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.retained import ManifestKey, Retained, ref_key, retained
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
@@ -112,12 +113,21 @@ def _leftovers(store: SnapshotStore, found: Retained, reached: set[Path], before
 
 
 def _unreferenced(home: Home, found: Retained, gone: set[Path], before: float) -> Iterator[Removal]:
-    """Prompts and pages that only removed snapshots name."""
+    """Prompts, lists of answers, audit indexes and pages that only removed snapshots name."""
     staying = [s.manifest for s in found.snapshots.values() if s.folder not in gone]
     prompts = {sha for m in staying for sha in _prompt_hashes(m.identity)}
     for path in sorted((home.root / "prompts").glob("*.md")):
         if path.stem not in prompts and path.stat().st_mtime < before:
             yield Removal(path, "prompt", "", _size(path))
+    lists = {m.answers_sha256 for m in staying}
+    for path in sorted((home.root / "answers").glob("[!.]*")):
+        if path.name not in lists and path.stat().st_mtime < before:
+            yield Removal(path, "answers", "", _size(path))
+    known = {f.sha256 for m in staying for f in m.files.values()}
+    known |= {f"{s.manifest_sha256}-totals" for s in found.snapshots.values() if s.folder not in gone}
+    for path in sorted(index_folder(home.root).glob("[!.]*")):
+        if path.stem not in known and path.stat().st_mtime < before:
+            yield Removal(path, "index", "", _size(path))
     pages = {page for m in staying for page in docs_pages(m.verdict)}
     named = {page for s in found.snapshots.values() if s.folder in gone for page in docs_pages(s.manifest.verdict)}
     for page in sorted(named - pages):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from humanllm_assets.filtering.selection import select_for_llm
+from humanllm_assets.lineage.derived import folder as index_folder
 from humanllm_assets.lineage.gc import docs_pages
 from humanllm_assets.lineage.nodes import Graph, display
 from humanllm_assets.lineage.retained import ManifestKey, Retained, key_of, ref_key, retained
@@ -249,7 +250,7 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
     """Delete what is left of a forgotten user below the home; returns the receipt's file. No step may be running.
 
     Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders
-    whose data hold the user; pages that name the user; leftovers of steps that died. In Dagster's records of past runs the ids of
+    whose data hold the user; pages that name the user; indexes of audits; leftovers of steps that died. In Dagster's records of past runs the ids of
     the user and of the user's records are replaced, and the values shown beside them. A deleted snapshot's folder keeps
     `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next one.
 
@@ -283,7 +284,7 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
     pages = {home.data_docs / page for h in gone.values() for page in docs_pages(h.snapshot.manifest.verdict)}
     receipt["pages"] = _delete_pages(home, {p for p in pages if p.is_file()}, mentions)
     receipt["training"] = _delete_training(home, user)
-    for leftover in [*store.root.glob("snapshots/*/*/.*"), *home.scratch.glob("*")]:
+    for leftover in [*store.root.glob("snapshots/*/*/.*"), *home.scratch.glob("*"), *index_folder(home.root).glob("*")]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     receipt["run_records"] = scrub_folder(home.dagster, mentions)
     # the snapshots last: where the user's records have to be looked for is known from them alone

@@ -2,8 +2,9 @@
 
 A row belongs to a record when one of its id columns (`derived.ID_COLUMNS`) holds the record's id, or the id of a row that belongs
 to the record and lies in a snapshot which the row's own snapshot was made from. So the answer follows the references between
-snapshots: a sample id that two versions of a data set share is not taken for one sample. Nothing is known here about single
-assets; what each row says is read from its columns.
+snapshots: a sample id that two versions of a data set share is not taken for one sample. A row that names the record as its context
+holds the record's text too; what is made from such a row is told apart (`via`). Nothing is known here about single assets; what
+each row says is read from its columns.
 
 By default the published snapshots are searched with everything that they were made from, because a checkpoint may have been
 trained on a data set that has been replaced since.
@@ -38,13 +39,18 @@ from resources.journal import Journal
 Echo = Callable[[str], None]
 WIDTH = 80
 SOURCES = ("reddit", "twitter", "blogger", "amazon")
-_LONGEST = 120  # characters of a text that are shown
+# Texts are left out: an audit says which rows there are, and reading their texts would take most of its time.
+TEXTS = frozenset({
+    "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer",
+    "conversations", "options", "fields", "reply",
+})  # fmt: skip
 _OWN = ("record_id", "item_id", "sample_id")  # a table whose first column is one of these holds the rows that it names
 _AT_ONCE = 1000  # ids in one condition
+_FILES_AT_ONCE = 50  # files in one query
 
 
 class Hit(NamedTuple):
-    """One row that was reached. `via`: `own`, or `context` for what was made from others' answers to the record."""
+    """One row that was reached, without its texts. `via`: `own`, or `context` for what was made from others' answers to the record."""
 
     key: Key
     table: str
@@ -82,21 +88,24 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
     """Follow a record, or a user with all records, through all snapshots of the scope."""
     chain, current, damage = scope(store, all_versions)
     found = Trace(record_id or user_id or "", published=current, damage=damage)
-    start = {found.subject: "own"}
+    start, known = {found.subject: "own"}, Rows()
+    consumed: set[Key] = set()
     reached: dict[Key, dict[str, str]] = {}  # per snapshot: ids that lead into it, each with `own` or `context`
     with duckdb.connect() as con:
+        if user_id:  # the ids of records mean the same everywhere: others may have answered them in tables of another source
+            everywhere = {k: start for k in chain.nodes}
+            hits = _search(con, store.root, list(chain.nodes.values()), everywhere, user_id, known, first_column="record_id")
+            start = start | {str(h.row["record_id"]): "own" for h, *_ in hits}
         for level in sorted(set(chain.depth.values())):
             here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
             for s in here:
                 reached[key_of(s)] = _merged([start, *(reached[p] for p in chain.upstream(key_of(s)))])
-            hits = list(_search(con, store.root, here, reached))
-            found.hits += hits
-            for hit in hits:
-                first = next(iter(hit.row))
-                if first in _OWN:
-                    name, ids = str(hit.row[first]), reached[hit.key]
-                    ids[name] = "own" if "own" in (hit.via, ids.get(name)) else "context"
-    found.models = _models(chain, {h.key for h in found.hits if h.table == "consumed"})
+            for same_row in list(_search(con, store.root, here, reached, user_id, known)):
+                for hit in same_row:
+                    _pass_on(hit, reached[hit.key])
+                    consumed |= {hit.key} if hit.table == "consumed" else set()
+                found.hits.append(max(same_row, key=lambda h: (h.via == "own", h.key in current)))
+    found.models = _models(chain, consumed)
     found.raw = sorted({p for h in found.hits for p in chain.upstream(h.key) if p.asset.startswith("raw_")})
     if found.hits:
         user = user_id or next((str(h.row["user_id"]) for h in found.hits if h.row.get("user_id") and h.via == "own"), None)
@@ -104,6 +113,14 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
             found.answers = journal.about(user) if user_id else journal.about(user, str(record_id))
             journal.close()
     return found
+
+
+def _pass_on(hit: Hit, ids: dict[str, str]) -> None:
+    """Rows of snapshots made from this one belong to the subject too when they name this row."""
+    first = next(iter(hit.row))
+    if first in _OWN:
+        name = str(hit.row[first])
+        ids[name] = "own" if "own" in (hit.via, ids.get(name)) else "context"
 
 
 def _merged(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -128,25 +145,47 @@ def _models(chain: Chain, checkpoints: set[Key]) -> list[Key]:
 
 
 def _search(
-    con: duckdb.DuckDBPyConnection, home: Path, snapshots: list[Snapshot], reached: Mapping[Key, Mapping[str, str]]
-) -> Iterator[Hit]:
-    """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query."""
+    con: duckdb.DuckDBPyConnection,
+    home: Path,
+    snapshots: list[Snapshot],
+    reached: Mapping[Key, Mapping[str, str]],
+    user: str | None,
+    known: Rows,
+    first_column: str = "",
+) -> Iterator[list[Hit]]:
+    """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query.
+
+    A row comes once for every manifest of its snapshot through which it is reached: an equal result that was made from other data
+    has a manifest of its own.
+
+    Args:
+        user: the user who is asked about; no other id can stand in a column `user_id`.
+        known: rows that were read before; what is read is added.
+        first_column: search only tables that begin with this column.
+    """
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
     for s in snapshots:
         for name, table in s.manifest.tables.items():
             columns = columns_of(s, name)
-            if table.rows and id_expressions(name, columns) and s.path(name).is_file():
+            wanted = not first_column or next(iter(columns)) == first_column
+            if wanted and table.rows and id_expressions(name, columns) and s.path(name).is_file():
                 groups.setdefault((name, tuple(columns.items())), []).append(s)
     for (table, columns), group in groups.items():
-        by_file = {str(s.path(table)): s for s in group}
-        small = [f for f, s in by_file.items() if s.manifest.tables[table].rows < INDEX_FROM_ROWS]
-        rows = list(_scan(con, small, table, dict(columns), _merged(reached[key_of(by_file[f])] for f in small))) if small else []
-        for file in by_file.keys() - set(small):
-            rows += _look_up(con, home, by_file[file], table, dict(columns), reached[key_of(by_file[file])])
-        for file, row in rows:
-            key = key_of(by_file[file])
-            if via := _via(table, row, reached[key]):
-                yield Hit(key, table, row, via)
+        by_file: dict[str, list[Snapshot]] = {}
+        for s in group:
+            by_file.setdefault(str(s.path(table)), []).append(s)
+        ids = {f: _merged(reached[key_of(s)] for s in same) for f, same in by_file.items()}
+        small = [f for f, same in by_file.items() if same[0].manifest.tables[table].rows < INDEX_FROM_ROWS]
+        large = {f: same[0] for f, same in by_file.items() if f not in small}
+        places = _scan(con, small, table, dict(columns), _merged(ids[f] for f in small)) if small else set()
+        if large:
+            places |= _look_up(con, home, large, table, dict(columns), _merged(ids[f] for f in large), user)
+        _fetch(con, places, [c for c, _ in columns if c not in TEXTS], known)
+        for file, number in sorted(places):
+            row = known[file, number]
+            keys = [key_of(s) for s in by_file[file]]
+            if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, reached[k]))]:
+                yield hits
 
 
 def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
@@ -155,78 +194,93 @@ def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | No
     for column in ID_COLUMNS:
         value = row.get(column)
         for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, str) and one in ids:
-                ways.add("context" if column == "context_id" else ids[one])
+            way = ids.get(one) if isinstance(one, str) else None
+            if way and column != "context_id":
+                ways.add(way)
+            elif way == "own":
+                ways.add("context")
     if table == "failures" and (way := ids.get(row["item_id"].split("#")[0])):
         ways.add(way)
     return "own" if "own" in ways else "context" if ways else None
 
 
-def _condition(table: str, columns: Mapping[str, str], ids: Iterable[str]) -> str:
-    listed = ", ".join(text(i) for i in ids)
-    parts = []
-    for expression in id_expressions(table, columns):
-        is_list = columns.get(expression, "").endswith("[]")
-        parts.append(f"list_has_any({expression}, [{listed}])" if is_list else f"{expression} in ({listed})")
-    return " or ".join(parts)
+Places = set[tuple[str, int]]  # file, row in it from 0
+Rows = dict[tuple[str, int], dict[str, Any]]
 
 
-def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    cursor = con.execute(query)
-    names = [c[0] for c in cursor.description or ()]
-    for values in cursor.fetchall():
-        row = dict(zip(names, values, strict=True))
-        file = row.pop("filename")
-        row.pop("file_row_number", None)
-        yield file, row
+def _listed(ids: Iterable[object]) -> str:
+    return ", ".join(map(text, ids))
+
+
+def _batches(ids: Iterable[Any]) -> Iterator[list[Any]]:
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
+
+
+def _source(paths: Iterable[str | Path]) -> str:
+    return f"read_parquet({files([Path(p) for p in paths])}, filename = true, file_row_number = true)"
 
 
 def _scan(
-    con: duckdb.DuckDBPyConnection, paths: list[str], table: str, columns: Mapping[str, str], ids: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read whole tables: right for small ones."""
-    source = f"read_parquet({files([Path(p) for p in paths])}, filename = true)"
-    if len(ids) <= _AT_ONCE:
-        yield from _rows(con, f"select * from {source} where {_condition(table, columns, ids)}")
-        return
-    _wanted(con, ids)
-    parts = []
-    for expression in id_expressions(table, columns):
-        is_list = columns.get(expression, "").endswith("[]")
-        some = f"exists (from unnest({expression}) u(id) semi join wanted using (id))"
-        parts.append(some if is_list else f"{expression} in (select id from wanted)")
-    yield from _rows(con, f"select * from {source} where {' or '.join(parts)}")
-
-
-def _wanted(con: duckdb.DuckDBPyConnection, ids: Mapping[str, str]) -> None:
-    con.execute("create or replace temp table wanted as select unnest(?::varchar[]) as id", [list(ids)])
+    con: duckdb.DuckDBPyConnection, paths: Iterable[str], table: str, columns: Mapping[str, str], ids: Mapping[str, str]
+) -> Places:
+    """Find rows by reading every id column whole, one by one: right for small tables."""
+    found: Places = set()
+    for batch in _batches(ids):
+        listed = _listed(batch)
+        for expression in id_expressions(table, columns):
+            is_list = columns.get(expression, "").endswith("[]")
+            condition = f"list_has_any({expression}, [{listed}])" if is_list else f"{expression} in ({listed})"
+            found.update(con.execute(f"select filename, file_row_number from {_source(paths)} where {condition}").fetchall())
+    return found
 
 
 def _look_up(
-    con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str, columns: Mapping[str, str], ids: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Find rows of a large table by its index, and by its first column, by which it is sorted."""
-    index = index_of(con, home, s, table)
-    first, path = next(iter(columns)), s.path(table)
-    if index is None and len(id_expressions(table, columns, leave_out=first)) > 0:
-        yield from _scan(con, [str(path)], table, columns, ids)
-        return
-    numbers: set[int] = set()
-    listed = list(ids)
-    for start in range(0, len(listed), _AT_ONCE):
-        part = ", ".join(text(i) for i in listed[start : start + _AT_ONCE])
+    con: duckdb.DuckDBPyConnection,
+    home: Path,
+    tables: Mapping[str, Snapshot],
+    table: str,
+    columns: Mapping[str, str],
+    ids: Mapping[str, str],
+    user: str | None,
+) -> Places:
+    """Find rows of large tables by their indexes, and by their first column, by which they are sorted."""
+    first = next(iter(columns))
+    indexed = {file: index_of(con, home, s, table) for file, s in tables.items()}
+    if id_expressions(table, columns, leave_out=first) and None in indexed.values():
+        return _scan(con, tables, table, columns, ids)  # the data home cannot be written
+    by_index = {str(index): file for file, index in indexed.items() if index}
+    found: Places = set()
+    of_users_alone = id_expressions(table, columns, leave_out=first) == ["user_id"]
+    in_index = {user} & ids.keys() if of_users_alone else ids.keys()
+    for batch in _batches(ids):
         if first in ID_COLUMNS:
-            query = f"select file_row_number from read_parquet({text(path)}, file_row_number = true) where {first} in ({part})"
-            numbers.update(n for (n,) in con.execute(query).fetchall())
-        if index:
-            keys = con.execute(f"select md5_number_lower(unnest([{part}]))").fetchall()
-            query = f"select row from read_parquet({text(index)}) where key in ({', '.join(str(k) for (k,) in keys)})"
-            numbers.update(n for (n,) in con.execute(query).fetchall())
-    ordered = sorted(numbers)
-    for start in range(0, len(ordered), _AT_ONCE):
-        part = ", ".join(map(str, ordered[start : start + _AT_ONCE]))
-        source = f"read_parquet({text(path)}, filename = true, file_row_number = true)"
-        yield from _rows(con, f"select * from {source} where file_row_number in ({part})")
+            query = f"select filename, file_row_number from {_source(tables)} where {first} in ({_listed(batch)})"
+            found.update(con.execute(query).fetchall())
+    for batch in _batches(in_index):
+        if by_index:
+            keys = ", ".join(str(k) for (k,) in con.execute(f"select md5_number_lower(unnest([{_listed(batch)}]))").fetchall())
+            query = f"select filename, row from {_source(by_index)} where key in ({keys})"
+            found.update((by_index[index], row) for index, row in con.execute(query).fetchall())
+    return found
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str], known: Rows) -> None:
+    """Add the rows at these places to `known`, reading none twice."""
+    numbers: dict[str, list[int]] = {}
+    for file, number in sorted(places - known.keys()):
+        numbers.setdefault(file, []).append(number)
+    listed = ", ".join(f'"{c}"' for c in columns)
+    parts = [
+        f"select filename, file_row_number, {listed} from {_source([file])} where file_row_number in ({', '.join(map(str, batch))})"
+        for file, mine in numbers.items()
+        for batch in _batches(mine)
+    ]
+    for start in range(0, len(parts), _FILES_AT_ONCE):
+        cursor = con.execute(" union all ".join(parts[start : start + _FILES_AT_ONCE]))
+        for file, number, *values in cursor.fetchall():
+            known[file, number] = dict(zip(columns, values, strict=True))
 
 
 # ---- answering -------------------------------------------------------------------------------------------------------
@@ -267,11 +321,11 @@ def _answer(store: SnapshotStore, kind: str, found: Trace, as_json: bool, echo: 
 
 
 def as_data(kind: str, found: Trace) -> dict[str, Any]:
-    """The whole answer as plain data; texts are cut to 120 characters, ids are whole."""
+    """The whole answer as plain data: every row without its texts."""
     return {
         kind: found.subject,
         "rows": [
-            {**k._asdict(), "published": k in found.published, "table": table, "via": via, "row": _short(row)}
+            {**k._asdict(), "published": k in found.published, "table": table, "via": via, "row": row}
             for k, table, row, via in found.hits
         ],
         "models": [{**k._asdict(), "published": k in found.published} for k in found.models],
@@ -279,11 +333,6 @@ def as_data(kind: str, found: Trace) -> dict[str, Any]:
         "journal_answers": found.answers,
         "damage": [d._asdict() for d in found.damage],
     }
-
-
-def _short(row: Mapping[str, Any]) -> dict[str, Any]:
-    ids = {*ID_COLUMNS, "reason", "file"}
-    return {k: v[:_LONGEST] + "..." if isinstance(v, str) and len(v) > _LONGEST and k not in ids else v for k, v in row.items()}
 
 
 def _nowhere(store: SnapshotStore, kind: str, subject: str, column: str, all_versions: bool) -> str:
@@ -423,7 +472,7 @@ def say(table: str, rows: list[dict[str, Any]]) -> str:
         return f"{plural('question')}: {count('control')}"
     if "kind" in first:
         return f"{plural('item')}: {count('kind')}"
-    if "background" in first:
+    if "n_words" in first:
         return plural("scenario")
     if "harmful" in first:
         return f"kept {plural('record')}, quality {count('quality')}"

@@ -46,6 +46,20 @@ def test_rerun_asks_nothing_and_append_asks_only_what_is_new(tmp_path: Path) -> 
             assert server.requests == 23
 
 
+def test_the_answers_behind_replies_are_listed_once_asked_and_once_found(tmp_path: Path) -> None:
+    """64 bytes each: the journal's key and the digest of the answer as it stands there."""
+    with DummyServer() as server, make_engine(tmp_path, [server.base_url]) as engine:
+        ask(engine, make_requests(5))
+        mark = engine.used_so_far()
+        asked = engine.used_since(0)
+        ask(engine, make_requests(5))
+        found = engine.used_since(mark)
+        entries = {asked[i : i + 64] for i in range(0, len(asked), 64)}
+        assert len(entries) == 5 and entries == {found[i : i + 64] for i in range(0, len(found), 64)}
+        answers = engine.journal.get_many(e[:32].hex() for e in entries)
+        assert entries == {bytes.fromhex(a.key) + a.digest for a in answers.values()}
+
+
 def test_rerun_needs_no_server(tmp_path: Path) -> None:
     with DummyServer() as server, make_engine(tmp_path, [server.base_url]) as engine:
         ask(engine, make_requests(5))

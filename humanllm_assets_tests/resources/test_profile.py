@@ -55,7 +55,9 @@ def test_execution_never_enters_identity(tmp_path):
     profile = load_profile("local")
     moved = profile.model_copy(
         update={
-            "engine": profile.engine.model_copy(update={"concurrency": 3, "port": 5555, "server_args": ["--x"]}),
+            "engine": profile.engine.model_copy(
+                update={"concurrency": 3, "port": 5555, "server_args": ["--x"], "price_per_million_input": 9.0}
+            ),
             "execution": profile.execution.model_copy(update={"executor": "multiprocess", "duckdb_memory": "1GB"}),
             "launch": {},
             "models": {k: m.model_copy(update={"endpoints": ("http://127.0.0.1:9/v1",)}) for k, m in profile.models.items()},
