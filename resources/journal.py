@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
-import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -107,45 +107,30 @@ def _sha256(content: str) -> str:
 class Journal:
     """The journal of a home folder; created when absent. Safe to share between threads.
 
-    With `read_only` nothing is created or changed: an absent journal is an empty one.
+    With `read_only` nothing is created or changed: an absent journal is an empty one, also on a disk that cannot be written.
+
+    Raises:
+        sqlite3.DatabaseError: the file is no journal.
     """
 
     def __init__(self, home: Path, *, read_only: bool = False):
         self.path = home / "journal" / "answers.sqlite"
         self._lock = threading.Lock()
         if read_only:
-            # Not SQLite's own read-only mode, which leaves its two side files behind.
-            where = f"{self.path.absolute().as_uri()}?mode=rw" if self.path.is_file() else ":memory:"
+            # Not SQLite's own read-only mode, which leaves its two side files behind; where they cannot be made, nobody writes.
+            mode = "mode=rw" if os.access(self.path.parent, os.W_OK) else "mode=ro&immutable=1"
+            where = f"{self.path.absolute().as_uri()}?{mode}" if self.path.is_file() else ":memory:"
             self._db = sqlite3.connect(where, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             if where == ":memory:":
                 self._db.executescript(_SCHEMA)
             self._db.execute("PRAGMA query_only=ON")
+            self._db.execute("SELECT key FROM answers LIMIT 1").fetchall()
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
-
-    @classmethod
-    def reading(cls, home: Path) -> Journal | None:
-        """The journal of a home folder for reading alone, or None when there is none; nothing is created or changed.
-
-        Raises:
-            sqlite3.DatabaseError: the file is no journal.
-        """
-        path = home / "journal" / "answers.sqlite"
-        if not path.is_file():
-            return None
-        journal = cls.__new__(cls)
-        journal.path, journal._lock = path, threading.Lock()
-        # A finished log has been written back: the file alone is then whole, and opening it as immutable leaves no files beside it.
-        log = path.with_name(path.name + "-wal")
-        mode = "mode=ro" if log.is_file() and log.stat().st_size else "mode=ro&immutable=1"
-        address = f"file:{urllib.parse.quote(str(path))}?{mode}"
-        journal._db = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        journal._db.execute("SELECT key FROM answers LIMIT 1").fetchall()
-        return journal
 
     def about(self, subject: str, record: str | None = None) -> int:
         """How many answers are about a user, or about one record of the user: items are named by the record's id and `#`."""
@@ -202,15 +187,23 @@ class Journal:
         return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
 
     def purge(self, subject: str) -> list[str]:
-        """Delete every answer about a user (takedown) and return their keys; the freed pages are overwritten.
+        """Delete every answer about a user (takedown) and return their keys.
+
+        The file is written anew: SQLite leaves copies of rows in the free space of pages when it balances its trees, which
+        `secure_delete` of the rows that are deleted later does not reach. That takes room for a second copy while it runs.
 
         Raises:
-            JournalInUse: another process reads the journal, so that its log of recent writes still holds the answers.
+            JournalInUse: another process uses the journal, so that it cannot be written anew.
         """
         with self._lock:
-            self._db.execute("PRAGMA secure_delete=ON")
             deleted = self._db.execute("DELETE FROM answers WHERE subject = ? RETURNING key", (subject,)).fetchall()
-            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            try:
+                self._db.execute("VACUUM")
+                busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.OperationalError as e:
+                if "locked" not in str(e) and "busy" not in str(e):
+                    raise
+                busy = 1
         if busy:
             raise JournalInUse(f"another process uses {self.path}; the answers are deleted, but purge again when it has ended")
         return sorted(key for (key,) in deleted)

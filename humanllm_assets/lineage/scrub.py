@@ -68,18 +68,19 @@ def _scrub_text(path: Path, mentions: Mentions) -> int:
 
 
 def _scrub_database(path: Path, mentions: Mentions) -> int:
-    """Every text column of every table; the freed pages are overwritten and the write-ahead log emptied."""
+    """Every text column of every table; a changed file is written anew, and its write-ahead log emptied (see `Journal.purge`)."""
     changed = 0
     db = sqlite3.connect(path, timeout=_TIMEOUT_S, isolation_level=None)
     try:
         db.create_function("mentions", 1, lambda v: isinstance(v, str) and mentions.found(v), deterministic=True)
         db.create_function("scrub", 1, mentions.scrub, deterministic=True)
-        db.execute("PRAGMA secure_delete=ON")
         tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")]
         for table in tables:
             for _, column, *_ in db.execute(f'PRAGMA table_info("{table}")').fetchall():
                 query = f'UPDATE "{table}" SET "{column}" = scrub("{column}") WHERE mentions("{column}")'
                 changed += db.execute(query).rowcount
+        if changed:
+            db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         db.close()

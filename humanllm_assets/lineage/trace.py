@@ -109,7 +109,8 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
     found.raw = sorted({p for h in found.hits for p in chain.upstream(h.key) if p.asset.startswith("raw_")})
     if found.hits:
         user = user_id or next((str(h.row["user_id"]) for h in found.hits if h.row.get("user_id") and h.via == "own"), None)
-        if user and (journal := Journal.reading(store.root)):
+        if user:
+            journal = Journal(store.root, read_only=True)
             found.answers = journal.about(user) if user_id else journal.about(user, str(record_id))
             journal.close()
     return found
