@@ -48,7 +48,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE, title_style="bold", pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0 or column == "contestant")
     for row in rows:
         table.add_row(*[f"{v:,}" if isinstance(v, int) else f"{v:.2f}" if isinstance(v, float) else str(v) for v in row])
     return table
@@ -138,6 +138,6 @@ def benchmark_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]
             [str(snapshot.path("summary"))],
         ).fetchall()
         for options, n, value, low, high, chance, invalid in found:
-            interval = f"{low:.2f} to {high:.2f}" if low is not None else "-"
+            interval = f"{low:.2f}-{high:.2f}" if low is not None else "-"
             rows.append([f"{benchmark}, {options}", contestant, n, value, interval, chance, invalid])
     return rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import sqlite3
 import subprocess
 import sys
@@ -64,6 +66,18 @@ def test_purge_removes_one_subject_from_the_file(tmp_path: Path) -> None:
     assert journal.purge("user1") == ["a"] and journal.known(["a", "b"]) == {"b"}
     files = b"".join(p.read_bytes() for p in journal.path.parent.iterdir())
     assert b"secret words" not in files and b"other words" in files
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_purge_leaves_no_copy_of_moved_rows(tmp_path: Path, seed: int) -> None:
+    """SQLite moves rows between pages; where they stood, copies stay that deleting them does not overwrite."""
+    draw, journal = random.Random(seed), Journal(tmp_path)
+    for i in range(250):
+        user, words = f"user{draw.randrange(6)}x", "words " * draw.randrange(1, 60)
+        journal.put(answer(hashlib.sha256(f"{seed}{i}".encode()).hexdigest(), f"{words} of {user}", user))
+    journal.purge("user1x")
+    files = b"".join(p.read_bytes() for p in journal.path.parent.iterdir())
+    assert b"user1x" not in files and b"user2x" in files
 
 
 def test_verify_finds_changed_content(tmp_path: Path) -> None:
