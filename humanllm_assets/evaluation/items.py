@@ -120,7 +120,9 @@ def item_selection_items(samples: Iterable[Row], benchmark: str, max_items: int 
             built.dropped["catalogue:no_other_persona"] += 1
         else:
             prompts["other_persona"] = render_fields(_with_person_of(fields, donor))
-        built.items += [_item(s, benchmark, "catalogue", c, p, options, correct, s["record_ids"]) for c, p in prompts.items()]
+        for control, prompt in prompts.items():
+            records = _records_behind(control, s, donor)
+            built.items.append(_item(s, benchmark, "catalogue", control, prompt, options, correct, records))
     return built
 
 
@@ -221,12 +223,13 @@ def choice_items(
                 continue
             placed, correct = _place({"text": _bare(gold), "origin": "gold", "ratio": 1.0}, options, places[name], s["sample_id"])
             places[name] += 1
-            prompts = _choice_prompts(s, donors.get(s["sample_id"]))
+            donor = donors.get(s["sample_id"])
+            prompts = _choice_prompts(s, donor)
             if "no_persona" in prompts and "other_persona" not in prompts:
                 built.dropped[f"{name}:no_other_persona"] += 1
             for control, prompt in prompts.items():
-                all_records = sorted({*s["record_ids"], *records})
-                built.items.append(_item(s, benchmark, name, control, prompt, placed, correct, all_records))
+                behind = sorted({*_records_behind(control, s, donor), *records})
+                built.items.append(_item(s, benchmark, name, control, prompt, placed, correct, behind))
     return built
 
 
@@ -308,7 +311,7 @@ def _shape(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _donors(samples: Sequence[Row]) -> dict[str, Row]:
-    """For each sample the fields of the next one, in the given order, of another user of whom the same is shown."""
+    """For each sample the next one, in the given order, of another user of whom the same is shown."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for s in samples:
         if shape := _shape(orjson.loads(s["fields"])):
@@ -318,16 +321,22 @@ def _donors(samples: Sequence[Row]) -> dict[str, Row]:
         for i, s in enumerate(group):
             donor = next((d for d in (*group[i + 1 :], *group[:i]) if d["user_id"] != s["user_id"]), None)
             if donor:
-                donors[s["sample_id"]] = orjson.loads(donor["fields"])
+                donors[s["sample_id"]] = donor
     return donors
+
+
+def _records_behind(control: str, sample: Row, donor: Row | None) -> list[str]:
+    """The records that a question shows something of: with another persona, the donor's too."""
+    return sorted({*sample["record_ids"], *donor["record_ids"]}) if donor and control == "other_persona" else sample["record_ids"]
 
 
 def _without_person(fields: Mapping[str, Any]) -> Row:
     return {**fields, **{f: [] if f == "history" else None for f in PERSON_FIELDS if f in fields}}
 
 
-def _with_person_of(fields: Mapping[str, Any], donor: Mapping[str, Any]) -> Row:
-    return {**fields, **{f: donor[f] for f in PERSON_FIELDS if f in fields}}
+def _with_person_of(fields: Mapping[str, Any], donor: Row) -> Row:
+    person = orjson.loads(donor["fields"])
+    return {**fields, **{f: person[f] for f in PERSON_FIELDS if f in fields}}
 
 
 def _place(gold: Row, rest: Sequence[Row], index: int, *seed: str) -> tuple[list[Row], str]:

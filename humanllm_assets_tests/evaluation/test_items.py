@@ -149,6 +149,8 @@ def test_controls_keep_the_options_and_hide_the_person(built):
             assert user in controls["none"]["prompt"]
             assert f"of {user}." not in controls["no_persona"]["prompt"] + controls["other_persona"]["prompt"]
             assert "Persona of" in controls["other_persona"]["prompt"] or "Profile of" in controls["other_persona"]["prompt"]
+            shown = set(controls["other_persona"]["record_ids"])
+            assert shown > set(controls["no_persona"]["record_ids"]), "the donor's records are behind the question too"
 
 
 def test_items_are_equal_on_rerun_and_under_row_order(built, samples):
