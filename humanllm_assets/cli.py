@@ -275,6 +275,7 @@ def ui(
     profile: ProfileOption = None,
 ) -> None:
     """Start Dagster's UI and daemon on loopback, with the profile's instance, and the server of the checks' pages."""
+    import signal
     import socket
     import subprocess
 
@@ -294,6 +295,9 @@ def ui(
         subprocess.Popen(docs, preexec_fn=die_with_parent)
     typer.echo(f"Dagster opens at http://127.0.0.1:{port} in some 20 s (Ctrl-C stops it)")
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a script's background jobs ignore it, and `dagster dev` could then not be stopped
     os.execv(sys.executable, command)
 
 

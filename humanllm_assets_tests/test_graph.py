@@ -45,7 +45,7 @@ def test_the_graph_runs_accounts_for_every_row_and_then_rests(project, dummy):
     benchmarked = ("materialize", "benchmark_scores[item_selection|smollm2]", "--only", "--force")
     refused = project.run(*benchmarked)
     assert refused.returncode == 1
-    assert "was not started, because of what it would read" in refused.stdout and "  qc_scores[reddit]: " in refused.stdout
+    assert "was not started, because of what it would read" in refused.stdout and "  qc_scores[amazon]: " in refused.stdout
     assert project.run(*benchmarked, "--allow-stale").returncode == 0
     allowed = project.store.published("benchmark_scores", "item_selection|smollm2").manifest.allow_stale
     assert any(line.startswith("qc_scores[amazon]: ") for line in allowed)

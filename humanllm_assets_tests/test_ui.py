@@ -70,7 +70,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(120)  # the daemon ends its threads one after the other
+            process.wait(60)  # the daemon ends its threads one after the other
         finally:
             try:
                 os.killpg(process.pid, signal.SIGKILL)
