@@ -250,4 +250,9 @@ def select_list(table: Table) -> str:
     return ", ".join(f'"{c.name}"::{c.type} as "{c.name}"' for c in table)
 
 
+def text(value: object) -> str:
+    """A value as a SQL string: paths and ids in queries that take no parameters."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
 Tables = Mapping[str, Table]

@@ -37,7 +37,7 @@ def test_forget_rebuild_purge_and_collect(project, dummy, monkeypatch):
     done = humanllm("forget", user, "--reason", "asked for it", "--yes")
     assert f"humanllm forget {user} --purge" in done and all(len(line) <= 80 for line in done.splitlines()), done
     assert "asked for it" in humanllm("forget", "--list") and name not in humanllm("forget", "--list")
-    assert "rebuild first: humanllm materialize" in humanllm("forget", user, "--purge", "--yes", code=1)
+    assert "rebuild first: humanllm refresh" in humanllm("forget", user, "--purge", "--yes", code=1)
 
     rebuilt = project.run("materialize", "user_profiles[reddit]")
     assert rebuilt.returncode == 0 and dummy.requests == asked, rebuilt.stdout

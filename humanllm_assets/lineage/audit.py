@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from humanllm_assets.lineage.chain import AuditError, Chain, Key, Target, resolve, shown, walk
-from humanllm_assets.lineage.derived import remembered, text, totals_of, training_rows
+from humanllm_assets.lineage.derived import remembered, totals_of, training_rows
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
 from humanllm_assets.lineage.verify import Verification, models_of, prompts_of, verify
+from humanllm_assets.tables import text
 
 if TYPE_CHECKING:
     from humanllm_assets.evaluation.reports import Section

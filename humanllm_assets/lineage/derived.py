@@ -21,15 +21,11 @@ from typing import Any
 import duckdb
 
 from humanllm_assets.lineage.snapshots import Snapshot, write_atomically
+from humanllm_assets.tables import text
 
 INDEX_FROM_ROWS = 10_000  # smaller tables are read whole in less time than an index takes to open
 # Columns that hold ids of records, items and samples; equal ids mean the same thing wherever they stand.
 ID_COLUMNS = ("record_id", "record_ids", "item_id", "item_ids", "sample_id", "target_record_id", "context_id", "user_id")
-
-
-def text(value: object) -> str:
-    """A SQL string."""
-    return "'" + str(value).replace("'", "''") + "'"
 
 
 def files(paths: list[Path]) -> str:

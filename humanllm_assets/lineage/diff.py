@@ -15,9 +15,10 @@ import duckdb
 
 from humanllm_assets.lineage.canonical import differences
 from humanllm_assets.lineage.chain import AuditError, Chain, resolve, shown, walk
-from humanllm_assets.lineage.derived import files, remembered, text
+from humanllm_assets.lineage.derived import files, remembered
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
 from humanllm_assets.lineage.verify import models_of, prompts_of
+from humanllm_assets.tables import text
 
 Echo = Callable[[str], None]
 WIDTH = 80

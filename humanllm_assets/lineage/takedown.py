@@ -28,6 +28,7 @@ from humanllm_assets.lineage.retained import ManifestKey, Retained, key_of, ref_
 from humanllm_assets.lineage.scrub import Mentions, scrub_folder
 from humanllm_assets.lineage.snapshots import PURGED, Snapshot, SnapshotStore, sha256_file, write_atomically
 from humanllm_assets.lineage.tombstones import Tombstone, adding, empty_places, read_tombstones, site_of, user_hash
+from humanllm_assets.tables import text
 from resources.journal import Journal
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def quarantined(profile: Profile, store: SnapshotStore, user: str) -> dict[str, 
     they are, so a takedown leaves them."""
     site, _, name = user.partition("/")
     slices = [(f"eligible_{s}", p) for s, source in profile.sources.items() if site_of(s) == site for p in source.slices]
-    files = [_text(str(s.path("quarantine"))) for ap in slices if (s := store.published(*ap)) is not None]
+    files = [text(str(s.path("quarantine"))) for ap in slices if (s := store.published(*ap)) is not None]
     if not files:
         return {}
     with duckdb.connect() as con:
@@ -143,7 +144,7 @@ def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[ManifestKey,
         con.execute("create table theirs (record_id varchar)")
         with_records = []
         for (_, table), keys in files.items():
-            listed = f"read_parquet([{', '.join(_text(f) for f in keys)}], filename = true, union_by_name = true)"
+            listed = f"read_parquet([{', '.join(text(f) for f in keys)}], filename = true, union_by_name = true)"
             columns = {r[0] for r in con.execute(f"describe select * from {listed}").fetchall()}
             if "user_id" not in columns:
                 continue
@@ -175,7 +176,7 @@ def _consumed(checkpoint: Snapshot, upstream: Iterable[Snapshot], user: str) -> 
     """Samples of the user that a training run consumed: rows of `consumed` whose sample or record is the user's."""
     ids = {"samples": "sample_id", "records": "record_id"}  # of task_datasets, and of filtered_* (raw continuation)
     theirs = [
-        f"select {column} from read_parquet({_text(str(s.path(table)))}) where user_id = $1"
+        f"select {column} from read_parquet({text(str(s.path(table)))}) where user_id = $1"
         for s in upstream
         for table, column in ids.items()
         if table in s.manifest.tables and s.path(table).is_file()
@@ -183,12 +184,8 @@ def _consumed(checkpoint: Snapshot, upstream: Iterable[Snapshot], user: str) -> 
     if not theirs or not checkpoint.path("consumed").is_file():
         return 0
     with duckdb.connect() as con:
-        query = f"select count(*) from read_parquet({_text(str(checkpoint.path('consumed')))}) where sample_id in ({' union all '.join(theirs)})"
+        query = f"select count(*) from read_parquet({text(str(checkpoint.path('consumed')))}) where sample_id in ({' union all '.join(theirs)})"
         return con.execute(query, [user]).fetchall()[0][0]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 # ---- forgetting ------------------------------------------------------------------------------------------------------
@@ -224,7 +221,7 @@ def _places(profile: Profile, home: Home, store: SnapshotStore, source: str, use
         if snapshot is None:
             continue
         with duckdb.connect() as con:
-            con.execute(f"create view records as select * from read_parquet({_text(str(snapshot.path('records')))})")
+            con.execute(f"create view records as select * from read_parquet({text(str(snapshot.path('records')))})")
             select_for_llm(con, caps, empty_places(home, source, slice_name))
             if con.execute("select count(*) from selected where user_id = ?", [user]).fetchall()[0][0]:
                 held.append(slice_name)
@@ -243,7 +240,7 @@ def blocking(held: Iterable[Holding], user: str) -> str | None:
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
     targets = "".join(f" '{n}'" for n in names) if len(names) <= 4 else ""
     other = f"; or take the recipe out of the profile, which unpublishes {', '.join(models)}" if models else ""
-    return f"{shown} still hold {user} and are published; rebuild first: humanllm materialize{targets}{other}"
+    return f"{shown} still hold {user} and are published; rebuild first: humanllm refresh{targets}{other}"
 
 
 def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
@@ -334,7 +331,7 @@ def _record_ids(folders: Iterable[Path], user: str) -> list[str]:
     found: set[str] = set()
     with duckdb.connect() as con:
         for file in (f for folder in folders for f in folder.glob("*.parquet")):
-            table = f"read_parquet({_text(str(file))})"
+            table = f"read_parquet({text(str(file))})"
             if {"user_id", "record_id"} <= {r[0] for r in con.execute(f"describe select * from {table}").fetchall()}:
                 query = f"select distinct record_id from {table} where user_id = ? and record_id is not null"
                 found.update(r[0] for r in con.execute(query, [user]).fetchall())
@@ -355,7 +352,7 @@ def _delete_training(home: Home, user: str) -> list[str]:
     deleted = []
     for data in sorted(home.training.glob("*/samples.parquet")):
         with duckdb.connect() as con:
-            query = f"select count(*) from read_parquet({_text(str(data))}) where user_id = ?"
+            query = f"select count(*) from read_parquet({text(str(data))}) where user_id = ?"
             if con.execute(query, [user]).fetchall()[0][0]:
                 shutil.rmtree(data.parent)
                 deleted.append(data.parent.name)
@@ -389,7 +386,7 @@ def said(user: str, done: Mapping[str, Any]) -> str:
     if "receipt" not in done:
         return (
             f"{user} is forgotten (tombstone {done['tombstone']['user_sha256'][:12]}).\nWhat held the user is stale; next:\n"
-            f"  humanllm materialize\n  humanllm forget {user} --purge"
+            f"  humanllm refresh\n  humanllm forget {user} --purge"
         )
     receipt = json.loads(Path(done["receipt"]).read_bytes())
     snapshots, answers, pages = (len(receipt[k]) for k in ("snapshots", "answers", "pages"))

@@ -31,9 +31,9 @@ from humanllm_assets.lineage.derived import (
     files,
     id_expressions,
     index_of,
-    text,
 )
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from humanllm_assets.tables import text
 from resources.journal import Journal
 
 Echo = Callable[[str], None]

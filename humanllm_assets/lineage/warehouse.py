@@ -15,6 +15,7 @@ import duckdb
 
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore
+from humanllm_assets.tables import text
 
 
 def refresh_warehouse(graph: Graph, store: SnapshotStore, path: Path) -> None:
@@ -35,11 +36,7 @@ def refresh_warehouse(graph: Graph, store: SnapshotStore, path: Path) -> None:
         with duckdb.connect(str(fresh)) as con:
             for name, parts in views.items():
                 union = " union all by name ".join(
-                    f"select {_text(partition)} as partition, * from read_parquet({_text(file)})" for partition, file in parts
+                    f"select {text(partition)} as partition, * from read_parquet({text(file)})" for partition, file in parts
                 )
                 con.execute(f'create view "{name}" as {union}')
         os.replace(fresh, path)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

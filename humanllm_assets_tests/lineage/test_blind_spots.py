@@ -8,15 +8,9 @@ import pytest
 
 from humanllm_assets.lineage.plan import plan
 from humanllm_assets.lineage.step import StepError
-from humanllm_assets_tests.lineage.llm_world import ModelServer, Record, World, expected
+from humanllm_assets_tests.lineage.llm_world import Record, World, expected
 from humanllm_assets_tests.lineage.small_graph import World as SmallWorld
 from humanllm_assets_tests.lineage.test_staleness_oracle import START, refresh
-
-
-@pytest.fixture(scope="module")
-def server():
-    with ModelServer() as running:
-        yield running
 
 
 @pytest.fixture

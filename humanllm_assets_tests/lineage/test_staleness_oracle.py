@@ -133,12 +133,6 @@ def check_refresh(world: World, ledger: Ledger) -> None:
     assert plan(world.graph(), world.store) == []
 
 
-@pytest.fixture(scope="module")
-def server():
-    with ModelServer() as running:
-        yield running
-
-
 @pytest.fixture
 def world(tmp_path, server):
     found = World(tmp_path, server)

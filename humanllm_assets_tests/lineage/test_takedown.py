@@ -96,7 +96,7 @@ def test_a_purge_waits_until_nothing_published_holds_the_user(world):
         purge(world.graph, home, store, USER)
     takedown(world)
     with pytest.raises(
-        TakedownError, match=r"eligible_reddit\[one\].* and \d+ more still hold .*; rebuild first: humanllm materialize"
+        TakedownError, match=r"eligible_reddit\[one\].* and \d+ more still hold .*; rebuild first: humanllm refresh"
     ):
         purge(world.graph, home, store, USER)
 
