@@ -6,8 +6,6 @@ import time
 
 import duckdb
 
-EVERYTHING_READ = ("filtered_reddit", "user_profiles", "social_qa", "qc_scores", "task_datasets")
-
 
 def test_the_graph_runs_accounts_for_every_row_and_then_rests(project, dummy):
     first = project.run("materialize", "benchmark_report", "funnel_report")

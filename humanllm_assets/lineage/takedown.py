@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from humanllm_assets.filtering.selection import select_for_llm
+from humanllm_assets.lineage.chain import CHECKPOINT  # its rows name samples, not users
 from humanllm_assets.lineage.derived import folder as index_folder
 from humanllm_assets.lineage.gc import docs_pages
 from humanllm_assets.lineage.nodes import Graph, display
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from resources.home import Home
     from resources.profile import Profile
 
-CHECKPOINT = "sft_checkpoint"  # its rows name samples, not users
 MODELS = (CHECKPOINT, "merged_model")
 
 
