@@ -1,7 +1,7 @@
 # make demo   the whole graph on the embedded sample, with a small real model
 # make test   all tests
 # make ui     Dagster's UI on what `make demo` made
-# make lint   ruff, type checker
+# make lint   ruff, type checker, layers
 # Each sets up .venv from a bare python3 first, once. EXTRA=cuda installs vLLM for GPUs instead.
 PYTHON ?= python3
 EXTRA ?= cpu
@@ -27,6 +27,7 @@ lint: $(READY)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
+	@$(VENV)/bin/lint-imports --no-cache
 
 setup: $(READY)
 

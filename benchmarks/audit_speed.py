@@ -24,12 +24,13 @@ from typing import Any
 
 import duckdb
 
+from humanllm_assets import sql
 from humanllm_assets import tables as t
-from humanllm_assets.lineage.audit import audit_checkpoint
-from humanllm_assets.lineage.canonical import digest
-from humanllm_assets.lineage.diff import audit_diff
+from humanllm_assets.lineage.audit.checkpoint import audit_checkpoint
+from humanllm_assets.lineage.audit.diff import audit_diff
+from humanllm_assets.lineage.audit.trace import audit_record, audit_user
 from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore
-from humanllm_assets.lineage.trace import audit_record, audit_user
+from resources.canonical import digest
 from resources.profile import PROJECT_ROOT, load_profile
 
 SLICES, TASKS, EPOCHS = 20, 6, 3
@@ -46,7 +47,7 @@ class World:
         self.made: dict[tuple[str, str], Snapshot] = {}
 
     def add(
-        self, asset: str, partition: str, tables: dict[str, tuple[t.Table, str]], upstream: list[Snapshot], note: str = ""
+        self, asset: str, partition: str, tables: dict[str, tuple[sql.Table, str]], upstream: list[Snapshot], note: str = ""
     ) -> Snapshot:
         """Write, seal and publish one snapshot. `tables`: columns and the query that fills some of them, the rest being null."""
         writer = self.store.begin(asset, partition, {n: columns for n, (columns, _) in tables.items()})

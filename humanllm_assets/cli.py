@@ -1,102 +1,75 @@
-"""The `humanllm` command. Every verb calls what the UI also calls; no logic lives here."""
+"""The `humanllm` command: arguments and help of its verbs. What a verb does stands in `commands/` and `planning/`."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import sys
-import time
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.nodes import Graph
     from resources.home import Home
     from resources.profile import Profile
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+class _Explaining(TyperGroup):
+    """Ends with the message alone and exit code 1 on what a person can mend (`resources/errors.py`)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from resources.errors import Explained
+
+        try:
+            return super().invoke(ctx)
+        except Explained as e:
+            typer.echo(str(e), err=True)
+            raise typer.Exit(1) from e
+
+
+app = typer.Typer(cls=_Explaining, no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="Profile name or YAML file; default: HUMANLLM_PROFILE or local")
 ]
 
 
-def _fail(message: str) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(1)
-
-
 def _profile(name: str | None) -> tuple[Profile, Home]:
-    from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones
+    """The profile and its data home; tombstones are read at once, because every verb needs them sooner or later."""
+    from humanllm_assets.lineage.tombstones import read_tombstones
     from resources.home import home_of
-    from resources.profile import ProfileError, load_profile
+    from resources.profile import load_profile
 
     if name:
         os.environ["HUMANLLM_PROFILE"] = name
-    try:
-        profile = load_profile()
-    except ProfileError as e:
-        raise _fail(str(e)) from e
+    profile = load_profile()
     home = home_of(profile)
-    try:
-        read_tombstones(home)  # every verb reads them sooner or later
-    except TombstoneError as e:
-        raise _fail(str(e)) from e
+    read_tombstones(home)
     return profile, home
-
-
-def _targets(graph: Graph, names: list[str], partition: str | None = None) -> list[tuple[str, str]]:
-    from humanllm_assets.targets import TargetError, parse_targets
-
-    try:
-        return parse_targets(graph, names, partition)
-    except TargetError as e:
-        raise _fail(str(e)) from e
 
 
 @app.command()
 def materialize(
     targets: Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")] = None,
     force: Annotated[bool, typer.Option("--force", help="compute the targets even when they are up to date")] = False,
-    only: Annotated[bool, typer.Option("--only", help="leave what is above the targets as it is published")] = False,
+    only: Annotated[bool, typer.Option("--only", help="leave what is upstream of the targets as it is published")] = False,
     allow_stale: Annotated[
         bool, typer.Option("--allow-stale", help="train and benchmark on what is stale; with --only, and kept in the manifest")
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Bring assets and everything above them up to date; only stale partitions compute."""
+    """Bring assets and everything upstream of them up to date; only stale partitions compute."""
+    from humanllm_assets.commands.materialize import bring_up_to_date
+
     loaded, home = _profile(profile)
-    raise typer.Exit(_materialize(loaded, home, targets or [], force=force, only=only, allow_stale=allow_stale))
-
-
-def _materialize(
-    profile: Profile, home: Home, targets: list[str], *, force: bool = False, only: bool = False, allow_stale: bool = False
-) -> int:
-    from humanllm_assets.build import build_graph
-    from humanllm_assets.runs import materialize as run
-
-    started = time.time()
-    graph = build_graph(profile, home.prepare(profile))
-    wanted = _targets(graph, targets)
-    summary = run(profile, graph, home, wanted, echo=typer.echo, force=force, only=only, allow_stale=allow_stale)
-    typer.echo(
-        f"{len(summary.computed)} computed, {len(summary.fresh)} already up to date, {len(summary.failed)} failed, "
-        f"{len(summary.skipped)} skipped behind a failure; {time.time() - started:.0f} s"
+    raise typer.Exit(
+        bring_up_to_date(loaded, home, targets or [], echo=typer.echo, warn=_say, force=force, only=only, allow_stale=allow_stale)
     )
-    for label, message in summary.failed.items():
-        typer.echo(f"  {message}" if label in message else f"  {label}: {message}", err=True)
-    return 1 if summary.failed else 0
 
 
 Targets = Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")]
 PartitionOption = Annotated[str | None, typer.Option("--partition", help="partition of targets that name an asset alone")]
-
-
-def _named(names: list[str], partition: str | None) -> list[str]:
-    return [n if partition is None or "[" in n else f"{n}[{partition}]" for n in names]
 
 
 @app.command()
@@ -109,15 +82,15 @@ def plan(
     """List what is stale, why, and what rebuilding it will ask of the models. Changes nothing."""
     import json
 
-    from humanllm_assets import plan_view
-    from humanllm_assets.build import build_graph
-    from humanllm_assets.refreshing import make_plan
+    from humanllm_assets.graph import build_graph
+    from humanllm_assets.planning.refresh_plan import make_plan
+    from humanllm_assets.planning.targets import name_partition
+    from humanllm_assets.planning.view import as_json as to_json
+    from humanllm_assets.planning.view import as_text
 
     loaded, home = _profile(profile)
-    graph = build_graph(loaded, home)
-    wanted = _targets(graph, targets or [], partition)
-    found = make_plan(loaded, graph, home, _named(targets or [], partition), wanted)
-    typer.echo(json.dumps(plan_view.as_json(found), indent=1) if as_json else plan_view.as_text(found))
+    found = make_plan(loaded, build_graph(loaded, home), home, name_partition(targets or [], partition))
+    typer.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
 
 
 @app.command()
@@ -131,55 +104,32 @@ def refresh(
     profile: ProfileOption = None,
 ) -> None:
     """Rebuild exactly what `plan` shows. Ends with 1 when something failed, with 3 when the budget held something back."""
-    from humanllm_assets import plan_view, refreshing
-    from humanllm_assets.build import build_graph
+    from humanllm_assets.commands.refresh import refresh_stale
+    from humanllm_assets.planning.refresh_plan import Limits
+    from humanllm_assets.planning.targets import name_partition
 
     loaded, home = _profile(profile)
-    graph = build_graph(loaded, home.prepare(loaded))
-    names = _named(targets or [], partition)
-    found = refreshing.make_plan(loaded, graph, home, names, _targets(graph, targets or [], partition))
-    limits = refreshing.Limits(max_calls, max_cost)
-    typer.echo(plan_view.as_text(found))
-    try:
-        refreshing.check_budget(found, limits)
-        if dry_run or not found.items:
-            return
-        if daemon:
-            backfill = refreshing.hand_over(found, graph, home, limits)
-            typer.echo(f"Dagster has these {len(found.items)} partitions as backfill {backfill}; its daemon runs them.")
-            typer.echo(f"See it with `humanllm ui` at http://127.0.0.1:3000/runs/b/{backfill}")
-            return
-        raise typer.Exit(refreshing.refresh(loaded, graph, home, names, limits, echo=typer.echo))
-    except refreshing.RefreshError as e:
-        raise _fail(str(e)) from e
+    names, limits = name_partition(targets or [], partition), Limits(max_calls, max_cost)
+    raise typer.Exit(refresh_stale(loaded, home, names, limits, dry_run=dry_run, daemon=daemon, echo=typer.echo))
 
 
 @app.command()
 def status(profile: ProfileOption = None) -> None:
     """One line per asset: how many partitions exist, are published, are stale."""
-    from humanllm_assets.build import build_graph
-    from humanllm_assets.lineage.plan import plan as make_plan
-    from humanllm_assets.lineage.snapshots import SnapshotStore
+    from humanllm_assets.commands.summary import print_status
 
-    loaded, home = _profile(profile)
-    graph = build_graph(loaded, home)
-    store = SnapshotStore(home.root)
-    stale = {(s.asset, s.partition) for s in make_plan(graph, store)}
-    typer.echo(f"profile {loaded.name}: {loaded.description}\ndata home {home.root}")
-    for node in graph.nodes.values():
-        published = sum(store.published(node.name, p) is not None for p in node.partitions)
-        behind = sum((node.name, p) in stale for p in node.partitions)
-        typer.echo(f"  {node.group:<11} {node.name:<26} {published:>3} of {len(node.partitions):>3} published, {behind} stale")
+    print_status(*_profile(profile), echo=typer.echo)
 
 
 @app.command()
 def demo(profile: ProfileOption = None) -> None:
     """Run the whole graph and print what came out; a second time computes nothing."""
-    from humanllm_assets.summary import print_summary
+    from humanllm_assets.commands.materialize import bring_up_to_date
+    from humanllm_assets.commands.summary import print_summary
 
     loaded, home = _profile(profile)
     typer.echo(f"HumanLLM, profile {loaded.name}: {loaded.description}")
-    code = _materialize(loaded, home, [])
+    code = bring_up_to_date(loaded, home, [], echo=typer.echo, warn=_say)
     _stop_servers(home)
     print_summary(loaded, home)
     raise typer.Exit(code)
@@ -188,7 +138,7 @@ def demo(profile: ProfileOption = None) -> None:
 @app.command()
 def summary(profile: ProfileOption = None) -> None:
     """Print the funnel, the quality outcome, training and benchmark results of what is published."""
-    from humanllm_assets.summary import print_summary
+    from humanllm_assets.commands.summary import print_summary
 
     print_summary(*_profile(profile))
 
@@ -207,10 +157,10 @@ def audit_checkpoint(
     profile: ProfileOption = None,
 ) -> None:
     """Which records fed a checkpoint: its snapshots up to the raw files, and the samples it consumed."""
-    from humanllm_assets.lineage.audit import audit_checkpoint as run
+    from humanllm_assets.lineage.audit.checkpoint import audit_checkpoint as run
 
     loaded, home = _profile(profile)
-    raise typer.Exit(_audited(lambda: run(home.root, loaded, key, as_json, html, verify, typer.echo, _say)))
+    raise typer.Exit(run(home.root, loaded, key, as_json, html, verify, typer.echo, _say))
 
 
 @audit_app.command("record")
@@ -221,10 +171,10 @@ def audit_record(
     profile: ProfileOption = None,
 ) -> None:
     """Everything that a record reached, and where it was left out and why."""
-    from humanllm_assets.lineage.trace import audit_record as run
+    from humanllm_assets.lineage.audit.trace import audit_record as run
 
     _, home = _profile(profile)
-    raise typer.Exit(_audited(lambda: run(home.root, record_id, all_versions, as_json, typer.echo)))
+    raise typer.Exit(run(home.root, record_id, all_versions, as_json, typer.echo))
 
 
 @audit_app.command("user")
@@ -235,10 +185,10 @@ def audit_user(
     profile: ProfileOption = None,
 ) -> None:
     """Everything that a user's records reached, and where they were left out and why."""
-    from humanllm_assets.lineage.trace import audit_user as run
+    from humanllm_assets.lineage.audit.trace import audit_user as run
 
     _, home = _profile(profile)
-    raise typer.Exit(_audited(lambda: run(home.root, user_id, all_versions, as_json, typer.echo)))
+    raise typer.Exit(run(home.root, user_id, all_versions, as_json, typer.echo))
 
 
 @app.command()
@@ -249,20 +199,10 @@ def diff(
     profile: ProfileOption = None,
 ) -> None:
     """What differs between the data of two checkpoints."""
-    from humanllm_assets.lineage.diff import audit_diff
+    from humanllm_assets.lineage.audit.diff import audit_diff
 
     _, home = _profile(profile)
-    raise typer.Exit(_audited(lambda: audit_diff(home.root, first, second, as_json, typer.echo)))
-
-
-def _audited(run: Callable[[], int]) -> int:
-    """Run an audit; a question that cannot be answered is one sentence and exit code 1."""
-    from humanllm_assets.lineage.chain import AuditError
-
-    try:
-        return run()
-    except AuditError as e:
-        raise _fail(str(e)) from e
+    raise typer.Exit(audit_diff(home.root, first, second, as_json, typer.echo))
 
 
 def _say(line: str) -> None:
@@ -275,30 +215,11 @@ def ui(
     profile: ProfileOption = None,
 ) -> None:
     """Start Dagster's UI and daemon on loopback, with the profile's instance, and the server of the checks' pages."""
-    import signal
-    import socket
-    import subprocess
-
-    from humanllm_assets.quality.docs_server import URL_VARIABLE
-    from resources.vllm_server import die_with_parent
+    from humanllm_assets.commands.ui import serve_ui
 
     loaded, home = _profile(profile)
     home.prepare(loaded)
-    with socket.socket() as s:
-        if s.connect_ex(("127.0.0.1", port)) == 0:
-            raise _fail(f"port {port} is in use; stop what listens there or choose another: humanllm ui --port {port + 1}")
-    os.environ["DAGSTER_HOME"] = str(home.dagster)
-    root = Path(__file__).resolve().parent.parent
-    os.chdir(root)
-    if not os.environ.get(URL_VARIABLE):
-        docs = [sys.executable, "-m", "humanllm_assets.quality.docs_server", "--folder", str(home.data_docs)]
-        subprocess.Popen(docs, preexec_fn=die_with_parent)
-    typer.echo(f"Dagster opens at http://127.0.0.1:{port} in some 20 s (Ctrl-C stops it)")
-    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a script's background jobs ignore it, and `dagster dev` could then not be stopped
-    os.execv(sys.executable, command)
+    serve_ui(home, port, typer.echo)
 
 
 @app.command()
@@ -319,41 +240,14 @@ def forget(
     profile: ProfileOption = None,
 ) -> None:
     """Show what holds a user, forget the user, and with --purge delete what is left (docs/takedown.md)."""
-    import json
-
-    from humanllm_assets.build import build_graph
-    from humanllm_assets.lineage import takedown
-    from humanllm_assets.lineage.snapshots import SnapshotStore
-    from humanllm_assets.lineage.tombstones import read_tombstones
-    from humanllm_assets.runs import running_since
-    from resources.journal import JournalInUse
+    from humanllm_assets.commands import forget as command
 
     loaded, home = _profile(profile)
-    try:
-        if listing:
-            for t in read_tombstones(home):
-                typer.echo(f"{t.forgotten_at[:10]}  {t.site:<8} {t.user_sha256[:12]}  {t.reason}")
-            return
-        takedown.check_user(loaded, user)
-        graph, store = build_graph(loaded, home.prepare(loaded)), SnapshotStore(home.root)
-        held, unreadable = takedown.holdings(graph, store, user), takedown.quarantined(loaded, store, user)
-        if not as_json:
-            for line in takedown.lines(held, unreadable, user):
-                typer.echo(line)
-            if not yes and not typer.confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
-                raise typer.Exit(1)
-        done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held], "unreadable_rows": unreadable}
-        if yes or not as_json:
-            tombstone = takedown.forget(loaded, home, store, user, reason)
-            done["tombstone"] = tombstone.model_dump()
-            if purge:
-                if running_since(home) is not None:
-                    raise _fail("a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge")
-                done["receipt"] = str(takedown.purge(graph, home, store, user))
-        text = json.dumps(done, indent=1) if as_json else takedown.said(user, done)
-    except (takedown.TakedownError, JournalInUse) as e:
-        raise _fail(str(e)) from e
-    typer.echo(text)
+    if listing:
+        command.list_forgotten(home, typer.echo)
+        return
+    confirm = None if yes else typer.confirm
+    raise typer.Exit(command.forget(loaded, home, user, reason, purge=purge, as_json=as_json, confirm=confirm, echo=typer.echo))
 
 
 @app.command()
@@ -364,26 +258,10 @@ def gc(
     profile: ProfileOption = None,
 ) -> None:
     """Remove what neither a published partition nor a checkpoint was made from."""
-    from humanllm_assets.build import build_graph
-    from humanllm_assets.lineage.gc import DAY_S, garbage, lines, remove, size
-    from humanllm_assets.lineage.snapshots import SnapshotStore
-    from humanllm_assets.runs import running_since
+    from humanllm_assets.commands.forget import collect_garbage
 
     loaded, home = _profile(profile)
-    graph, now = build_graph(loaded, home.prepare(loaded)), time.time()
-    since = running_since(home)
-    if since is not None:
-        typer.echo(f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays")
-    before = min(now, since or now) - 60 * grace_minutes
-    found = garbage(graph, home, SnapshotStore(home.root), before=before, rejected_before=now - DAY_S * rejected_days)
-    for line in lines(found):
-        typer.echo(line)
-    if not found:
-        typer.echo("nothing to remove")
-    elif yes:
-        typer.echo(f"{size(remove(found))} freed")
-    else:
-        typer.echo(f"{size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")
+    collect_garbage(loaded, home, grace_minutes=grace_minutes, rejected_days=rejected_days, remove=yes, echo=typer.echo)
 
 
 def _stop_servers(home: Home) -> None:

@@ -9,16 +9,12 @@ What does not belong here: assets.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from humanllm_assets.lineage.nodes import Dep, every, same
-from humanllm_assets.tasks.plans import pairs, parse_pair
-from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, SOURCES, Profile, Recipe
-
-
-def profile_source(source: str) -> str:
-    """The source whose user profiles belong to the users of `source`: commenters are Reddit users."""
-    return "reddit" if source == "reddit_comments" else source
+from resources.errors import Explained
+from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, SOURCES, TASKS, Profile, Recipe, site_of
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,8 @@ class Partitions:
         parents = {}
         for pair in self.pairs:
             task, source = parse_pair(pair)
-            if task in tasks and profile_source(source) in upstream_sources:
-                parents[pair] = (profile_source(source),)
+            if task in tasks and site_of(source) in upstream_sources:
+                parents[pair] = (site_of(source),)
         return Dep(asset, parents)
 
     def pairs_on_slices(self, asset: str, source: str, tasks: tuple[str, ...]) -> Dep:
@@ -105,3 +101,40 @@ class Partitions:
     def all_slices(self, asset: str, source: str) -> Dep:
         """Dep of an unpartitioned asset on every slice."""
         return Dep(asset, every(("",), self.slices(source)))
+
+
+TASK_SOURCES: dict[str, tuple[str, ...]] = {
+    "profile_generation": PROFILE_SOURCES,
+    "scenario_generation": SCENARIO_SOURCES,
+    "social_qa": SCENARIO_SOURCES,
+    "writing_imitation": PROFILE_SOURCES,
+    "personalized_commenting": ("reddit_comments",),
+    "item_selection": ("amazon",),
+}
+
+
+class UnknownPair(Explained):
+    """A task-source pair that does not exist."""
+
+
+def pairs(profile_sources: Iterable[str]) -> list[str]:
+    """Keys `<task>-<source>` of the pairs that exist for these sources, in the order of the tasks (T1-T6).
+
+    Amazon has no scenarios and QA; commenting is on Reddit alone; items are selected on Amazon alone.
+    """
+    have = set(profile_sources)
+    return [f"{task}-{source}" for task in TASKS for source in TASK_SOURCES[task] if source in have]
+
+
+def parse_pair(pair: str) -> tuple[str, str]:
+    """Task and source of a pair key.
+
+    Raises:
+        UnknownPair: no such pair.
+    """
+    task, _, source = pair.partition("-")
+    if source not in TASK_SOURCES.get(task, ()):
+        raise UnknownPair(
+            f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs((*PROFILE_SOURCES, 'reddit_comments')))}"
+        )
+    return task, source

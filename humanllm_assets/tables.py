@@ -6,27 +6,9 @@ of the step that wrote it. Every row carries the ids of the rows it was made fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from humanllm_assets.sql import define_table
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-class Column(NamedTuple):
-    name: str
-    type: str  # DuckDB type
-    description: str
-
-
-Table = tuple[Column, ...]
-
-
-def _table(*columns: tuple[str, str, str]) -> Table:
-    return tuple(Column(*c) for c in columns)
-
-
-RECORDS = _table(
+RECORDS = define_table(
     ("record_id", "VARCHAR", "stable id, unique over all sources, e.g. reddit:t3_abc"),
     ("source", "VARCHAR", "reddit, twitter, blogger, amazon or reddit_comments"),
     ("slice", "VARCHAR", "partition of the source"),
@@ -40,43 +22,43 @@ RECORDS = _table(
     ("context_text", "VARCHAR", "its text: post body, or item category and description"),
     ("rating", "DOUBLE", "stars, Amazon only"),
 )
-FILTERED = RECORDS + _table(
+FILTERED = RECORDS + define_table(
     ("original_chars", "INTEGER", "characters before rewriting (F5)"),
     ("quality", "VARCHAR", "label high, medium or low (F6)"),
     ("harmful", "VARCHAR", "label yes or no (F6)"),
 )
-DROPPED = _table(
+DROPPED = define_table(
     ("record_id", "VARCHAR", "the row that was dropped"),
     ("user_id", "VARCHAR", "its user"),
     ("reason", "VARCHAR", "the first rule that failed"),
 )
-QUARANTINE = _table(
+QUARANTINE = define_table(
     ("file", "VARCHAR", "file name"),
     ("line", "BIGINT", "1-based line, row or post"),
     ("reason", "VARCHAR", "why it could not be read"),
     ("raw", "VARCHAR", "the first 500 characters"),
 )
-FAILURES = _table(
+FAILURES = define_table(
     ("item_id", "VARCHAR", "record or item that was asked about"),
     ("prompt", "VARCHAR", "name of the prompt"),
     ("reason", "VARCHAR", "cut_off, invalid or refused"),
     ("raw", "VARCHAR", "the last raw reply"),
 )
-RAW_FILES = _table(
+RAW_FILES = define_table(
     ("file", "VARCHAR", "name below the source's folder"),
     ("kind", "VARCHAR", "records or context"),
     ("layout", "VARCHAR", "official layout that was recognised"),
     ("bytes", "BIGINT", "size"),
     ("sha256", "VARCHAR", "content hash"),
 )
-CORE = _table(
+CORE = define_table(
     ("record_id", "VARCHAR", "review that passes the row rules"),
     ("slice", "VARCHAR", "its category"),
     ("row_no", "BIGINT", "its row in the category"),
     ("user_id", "VARCHAR", "its user"),
     ("reason", "VARCHAR", "duplicate_user_item, duplicate_user_text or outside_core; null = it stays"),
 )
-PROFILES = _table(
+PROFILES = define_table(
     ("item_id", "VARCHAR", "user and kind, e.g. reddit/alice#persona"),
     ("kind", "VARCHAR", "persona, profile, stories or style (P1-P4)"),
     ("user_id", "VARCHAR", "whom it describes"),
@@ -86,7 +68,7 @@ PROFILES = _table(
     ("cutoff_at", "TIMESTAMP", "time of the last of them; task targets are later"),
     ("cut_records", "INTEGER", "oldest records left out by the token limit"),
 )
-SCENARIOS = _table(
+SCENARIOS = define_table(
     ("item_id", "VARCHAR", "record and #scenario"),
     ("record_id", "VARCHAR", "record it was written from"),
     ("user_id", "VARCHAR", "its user"),
@@ -96,7 +78,7 @@ SCENARIOS = _table(
     ("plots", "VARCHAR", "what happens"),
     ("n_words", "INTEGER", "words of the three"),
 )
-SOCIAL_QA = _table(
+SOCIAL_QA = define_table(
     ("item_id", "VARCHAR", "record and #qa number"),
     ("record_id", "VARCHAR", "record it was written from"),
     ("user_id", "VARCHAR", "its user"),
@@ -107,7 +89,7 @@ SOCIAL_QA = _table(
     ("answer", "VARCHAR", "answer"),
 )
 METRICS = ("hallucination", "coverage", "conciseness", "relevance", "fidelity", "novelty", "leakage", "overall")
-SCORES = _table(
+SCORES = define_table(
     ("item_id", "VARCHAR", "judged item"),
     ("item_kind", "VARCHAR", "persona, profile, stories, style, scenario or qa"),
     ("user_id", "VARCHAR", "its user"),
@@ -116,7 +98,7 @@ SCORES = _table(
     ("kept", "BOOLEAN", "all applicable metrics above their thresholds (Q3)"),
     ("dropped_by", "VARCHAR", "first failing metric, or unanswered"),
 )
-SAMPLES = _table(
+SAMPLES = define_table(
     ("sample_id", "VARCHAR", "stable id"),
     ("task", "VARCHAR", "one of the six tasks"),
     ("source", "VARCHAR", "source of the user"),
@@ -132,42 +114,42 @@ SAMPLES = _table(
     ("created_at", "TIMESTAMP", "time of the target"),
     ("fields", "VARCHAR", "template and values of the prompt as JSON, test split only"),
 )
-DROPPED_SAMPLES = _table(
+DROPPED_SAMPLES = define_table(
     ("sample_id", "VARCHAR", "sample that could have been made"),
     ("user_id", "VARCHAR", "whose sample it is"),
     ("record_id", "VARCHAR", "its target"),
     ("reason", "VARCHAR", "why it was left out"),
 )
-CONSUMED = _table(
+CONSUMED = define_table(
     ("position", "BIGINT", "place in the training order, from 0"),
     ("step", "INTEGER", "optimizer step, from 1"),
     ("epoch", "INTEGER", "epoch, from 0"),
     ("rank", "INTEGER", "process that consumed it"),
     ("sample_id", "VARCHAR", "training sample"),
 )
-TRAINING_METRICS = _table(
+TRAINING_METRICS = define_table(
     ("step", "INTEGER", "optimizer step"),
     ("loss", "DOUBLE", "mean next-token loss over response tokens, nats"),
     ("learning_rate", "DOUBLE", "learning rate of the step"),
 )
-DROPPED_TRAINING = _table(
+DROPPED_TRAINING = define_table(
     ("sample_id", "VARCHAR", "sample that was not trained"),
     ("reason", "VARCHAR", "too_long or no_response"),
     ("n_tokens", "INTEGER", "its length"),
 )
-MERGE_CHECK = _table(
+MERGE_CHECK = define_table(
     ("tensor", "VARCHAR", "name"),
     ("elements", "BIGINT", "number of weights"),
     ("max_abs_error", "DOUBLE", "largest difference from the exact weighted mean"),
 )
-CONTESTANTS = _table(
+CONTESTANTS = define_table(
     ("contestant", "VARCHAR", "name on the benchmarks"),
     ("kind", "VARCHAR", "base, merged or external"),
     ("model_name", "VARCHAR", "model, or recipe it was made by"),
     ("revision", "VARCHAR", "revision, or data version of the merged model"),
     ("weights", "VARCHAR", "content hash of the weights; null behind an endpoint"),
 )
-BENCHMARK_ITEMS = _table(
+BENCHMARK_ITEMS = define_table(
     ("item_id", "VARCHAR", "stable id of the question and its variant"),
     ("benchmark", "VARCHAR", "benchmark"),
     ("task", "VARCHAR", "task or ability"),
@@ -181,7 +163,7 @@ BENCHMARK_ITEMS = _table(
     ("sample_id", "VARCHAR", "test sample it was made from"),
     ("record_ids", "VARCHAR[]", "records behind it"),
 )
-ANSWERS = _table(
+ANSWERS = define_table(
     ("item_id", "VARCHAR", "question"),
     ("benchmark", "VARCHAR", "benchmark"),
     ("contestant", "VARCHAR", "who answered"),
@@ -196,7 +178,7 @@ ANSWERS = _table(
     ("user_id", "VARCHAR", "user of the question"),
     ("n_options", "INTEGER", "options that were shown"),
 )
-APPLICATION_ANSWERS = _table(
+APPLICATION_ANSWERS = define_table(
     ("item_id", "VARCHAR", "request and metric"),
     ("benchmark", "VARCHAR", "application"),
     ("contestant", "VARCHAR", "who answered"),
@@ -205,7 +187,7 @@ APPLICATION_ANSWERS = _table(
     ("score", "INTEGER", "1-10; null when the judge gave no answer"),
     ("user_id", "VARCHAR", "user of the request"),
 )
-SUMMARY = _table(
+SUMMARY = define_table(
     ("benchmark", "VARCHAR", "benchmark"),
     ("contestant", "VARCHAR", "who answered"),
     ("distractor_set", "VARCHAR", "as in the items"),
@@ -216,43 +198,10 @@ SUMMARY = _table(
     ("high", "DOUBLE", "upper end"),
     ("n", "INTEGER", "questions"),
 )
-REPORT_ROWS = _table(
+REPORT_ROWS = define_table(
     ("section", "VARCHAR", "table of the report"),
     ("row", "VARCHAR", "row"),
     ("column", "VARCHAR", "column"),
     ("value", "DOUBLE", "value of this run"),
     ("paper", "DOUBLE", "the paper's value; null where it prints none"),
 )
-
-_ARROW = {
-    "VARCHAR": "string",
-    "INTEGER": "int32",
-    "BIGINT": "int64",
-    "DOUBLE": "float64",
-    "BOOLEAN": "bool_",
-}
-
-
-def arrow_schema(table: Table) -> pa.Schema:
-    """The table's Arrow schema, in which rows are written."""
-    import pyarrow as pa
-
-    def kind(t: str) -> pa.DataType:
-        if t.endswith("[]"):
-            return pa.list_(kind(t[:-2]))
-        return pa.timestamp("us") if t == "TIMESTAMP" else getattr(pa, _ARROW[t])()
-
-    return pa.schema([(c.name, kind(c.type)) for c in table])
-
-
-def select_list(table: Table) -> str:
-    """SQL select list that casts every column to its declared type."""
-    return ", ".join(f'"{c.name}"::{c.type} as "{c.name}"' for c in table)
-
-
-def text(value: object) -> str:
-    """A value as a SQL string: paths and ids in queries that take no parameters."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-Tables = Mapping[str, Table]

@@ -57,7 +57,7 @@ class Project:
         self.profile_file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def versions(self, assets: Sequence[str]) -> dict[tuple[str, str], str]:
-        from humanllm_assets.build import build_graph
+        from humanllm_assets.graph import build_graph
 
         graph = build_graph(self.profile, self.home)
         found = {}

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from humanllm_assets.build import build_graph
-from humanllm_assets.lineage.forecast import Forecast
-from humanllm_assets.lineage.nodes import Graph
-from humanllm_assets.lineage.plan import Item
-from humanllm_assets.lineage.step import Runtime, StepError, run_step
-from humanllm_assets.plan_view import Plan
-from humanllm_assets.refreshing import make_plan, settle, within
-from humanllm_assets.runs import Summary, drive
-from humanllm_assets.targets import parse_targets
+from humanllm_assets.graph import build_graph
+from humanllm_assets.lineage.nodes import Graph, Runtime, StepError
+from humanllm_assets.lineage.staleness.plan import Item
+from humanllm_assets.lineage.step import run_step
+from humanllm_assets.planning.drive import Summary, drive
+from humanllm_assets.planning.forecast import Forecast
+from humanllm_assets.planning.refresh_plan import Plan, make_plan, settle, within
+from humanllm_assets.planning.targets import parse_targets
 from humanllm_assets_tests.conftest import Project
 from resources.budget import Budget
 from resources.engine import Engine

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from humanllm_assets.build import GROUPS, build_graph
+from humanllm_assets.graph import GROUPS, build_graph
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets_tests.conftest import Project, small_profile
 from resources.profile import PROFILES, PROJECT_ROOT

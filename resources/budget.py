@@ -22,11 +22,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from resources.errors import Explained
+
 TAG = "humanllm/budget"
 _SCHEMA = """
 create table if not exists budgets (
     id text primary key, created_at text, max_calls integer, max_cost real, calls integer, cost real, refused integer
 )"""
+
+
+class UnknownBudget(Explained):
+    """A budget that the home does not have."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,11 @@ class Budget:
 
     def spent(self) -> Spent:
         """Raises:
-        LookupError: the home has no such budget.
+        UnknownBudget: the home has no such budget.
         """
         with closing(self._open()) as db:
             db.execute(_SCHEMA)
             row = db.execute("select max_calls, max_cost, calls, cost, refused from budgets where id = ?", (self.id,)).fetchone()
         if row is None:
-            raise LookupError(f"there is no budget `{self.id}` in {self._path}; start the refresh again")
+            raise UnknownBudget(f"there is no budget `{self.id}` in {self._path}; start the refresh again")
         return Spent(*row[:4], refused=bool(row[4]))

@@ -41,8 +41,8 @@ from resources.journal import Answer, Journal, answer_key
 from resources.models import ModelError, model_folder
 from resources.profile import Engine as EngineConfig
 from resources.profile import Model, Profile, Role, resolve_path
-from resources.prompts import json_schema
-from resources.tokens import Counter, FolderCounter
+from resources.prompting.prompts import json_schema
+from resources.prompting.tokens import Counter, FolderCounter
 from resources.vllm_server import LocalServers, ServerError, ServerHandle
 
 if TYPE_CHECKING:

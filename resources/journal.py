@@ -30,7 +30,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from humanllm_assets.lineage.canonical import canonical_json
+from resources.canonical import canonical_json
+from resources.errors import Explained
 
 COLUMNS = (
     "key",
@@ -60,7 +61,7 @@ CREATE INDEX IF NOT EXISTS answers_subject ON answers (subject);
 """
 
 
-class JournalInUse(RuntimeError):
+class JournalInUse(Explained):
     """Deleted answers could not be overwritten in the write-ahead log."""
 
 

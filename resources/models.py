@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from resources.errors import Explained
 from resources.profile import PROJECT_ROOT, Model, resolve_path
 
 ORIGIN_FILE = "origin.json"  # beside a dequantized model: the package, its version and the GGUF file it was made from
@@ -42,7 +43,7 @@ WEIGHT_PATTERNS = (
 )
 
 
-class ModelError(RuntimeError):
+class ModelError(Explained):
     """A model that cannot be used here; the message says what is missing and what to do."""
 
 

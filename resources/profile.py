@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from resources.errors import Explained
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PROFILES = Path(__file__).resolve().parent / "profiles"
 
@@ -47,7 +49,12 @@ RoleName = Literal["rewriter", "labeller", "synthesizer", "judge", "contestant",
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names that become partition keys and folder names
 
 
-class ProfileError(ValueError):
+def site_of(source: str) -> str:
+    """The site whose user names a source shares: commenters are Reddit users, and have their profiles there."""
+    return "reddit" if source == "reddit_comments" else source
+
+
+class ProfileError(Explained):
     """A profile that cannot be used; the message names the file, the field and the remedy."""
 
 

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from resources.engine import PULLED_AT_ONCE, Engine, EngineError, LLMReply, LLMRequest, Log, UsageStats, _Call, _Item, _Run
+from resources.engine import PULLED_AT_ONCE, Engine, LLMReply, LLMRequest, Log, UsageStats, _Call, _Item, _Run
+from resources.errors import Explained
 from resources.home import Home
 from resources.journal import Journal
-from resources.models import ModelError, folder_name
+from resources.models import folder_name
 from resources.profile import Profile, Role
 
 NOT_ASKED = "not asked yet"
@@ -80,7 +81,7 @@ class Rehearsal(Engine):
         if prepared and model_key not in self._uncountable:
             try:
                 return super().count_tokens(model_key, texts)
-            except (EngineError, ModelError, ValueError):
+            except Explained:
                 self._uncountable.add(model_key)
         self.guesses += 1
         return [len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 for text in texts]

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import importlib.metadata
@@ -41,7 +40,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from resources.errors import Explained
 from resources.models import check_folder, folder_name
+from resources.processes import die_with_parent, free_port
 from resources.profile import PROJECT_ROOT
 from resources.profile import Engine as EngineConfig
 
@@ -49,12 +50,11 @@ HEARTBEAT_S = 15.0
 LEASE_EXPIRES_S = 120.0  # a living process that has not touched its lease for so long no longer holds it
 MAX_RESTARTS, RESTART_WINDOW_S = 3, 600.0
 STOP_GRACE_S = 20.0
-_PR_SET_PDEATHSIG = 1
 
 Log = Callable[[str], None]
 
 
-class ServerError(RuntimeError):
+class ServerError(Explained):
     """A local server that cannot be had; the message gives the reason, the remedy and the log file."""
 
 
@@ -256,7 +256,7 @@ class LocalServers:
             time.sleep(1)
 
     def _start(self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log) -> None:
-        port = self._config.port or _free_port()
+        port = self._config.port or free_port()
         if not _port_is_free(port):
             raise ServerError(
                 f"port {port} is in use by another program; set `engine.port` in the profile to a free one or to null"
@@ -388,12 +388,6 @@ def _stop(folder: Path) -> None:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def _port_is_free(port: int) -> bool:
@@ -571,12 +565,6 @@ def _group_lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def die_with_parent() -> None:
-    """In a started process: be ended by the kernel when its parent ends by whatever means, so that no server is left behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def main() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from humanllm_assets.asking.identity import llm_identity
+from humanllm_assets.asking.questions import read_rows
+from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.evaluation.applications import (
     application,
     application_answers,
@@ -25,21 +28,16 @@ from humanllm_assets.evaluation.items import (
 from humanllm_assets.evaluation.report_inputs import benchmark_inputs, funnel_inputs
 from humanllm_assets.evaluation.reports import benchmark_report, funnel_report, page_files
 from humanllm_assets.evaluation.scoring import choice_requests, choice_role, score_replies, summary_rows
-from humanllm_assets.filtering.asking import read_rows
-from humanllm_assets.lineage.nodes import Dep, Node, every
-from humanllm_assets.lineage.step import StepError
-from humanllm_assets.llm_identity import llm_identity
-from humanllm_assets.partitions import Partitions
-from humanllm_assets.quality.contracts import Contract
+from humanllm_assets.lineage.nodes import Dep, Node, StepError, every
+from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import ANSWERS, APPLICATION_ANSWERS, BENCHMARK_ITEMS, CONTESTANTS, FAILURES, REPORT_ROWS, SUMMARY
-from humanllm_assets.tasks.plans import parse_pair
 from humanllm_assets.training.assets import model_weights
 from resources.models import model_folder, weights_digest
-from resources.profile import Model, resolve_path
-from resources.prompts import Prompt
+from resources.profile import Model, ProfileError, resolve_path
+from resources.prompting.prompts import Prompt
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.step import Step
+    from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Profile
 
@@ -183,14 +181,14 @@ def _items_identity(profile: Profile, name: str) -> dict[str, Any]:
 
 def _benchmark_files(profile: Profile, name: str) -> dict[str, Any]:
     """Content hashes of a public benchmark's files; null where they are not there yet."""
-    from humanllm_assets.lineage.snapshots import sha256_file
+    from resources.files import sha256_file
 
     benchmark = profile.benchmarks[name]
     if benchmark.folder is None:
         return {}
     try:
         folder = resolve_path(benchmark.folder)
-    except ValueError:
+    except ProfileError:
         return {"files": None}  # planning goes on; the step itself stops with the profile's message
     files = sorted([*folder.rglob("*_questions.json"), *folder.rglob("*.jsonl")]) if folder.is_dir() else []
     return {"files": {str(f.relative_to(folder)): sha256_file(f) for f in files} or None}

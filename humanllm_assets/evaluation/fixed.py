@@ -18,6 +18,7 @@ import orjson
 
 from humanllm_assets.tasks.samples import LABELS
 from humanllm_assets.tasks.split import stable_shuffle
+from resources.errors import Explained
 
 Row = dict[str, Any]
 MOTIVE_QUESTIONS = (  # key of the question, number of its options and answer, short name
@@ -33,7 +34,7 @@ _TOM_FIELDS = {"en": ("STORY", "QUESTION", "OPTION-"), "zh": ("故事", "问题"
 _TOM_ABILITY, _TOM_ANSWER = "能力\nABILITY", "答案\nANSWER"
 
 
-class MissingBenchmark(FileNotFoundError):
+class MissingBenchmark(Explained):
     """The benchmark's files are not where the profile says."""
 
 

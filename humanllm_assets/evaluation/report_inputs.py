@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from humanllm_assets.evaluation.reports import BenchmarkInputs, Context, Difference, Drop, FunnelInputs, ScoreCount, Stage
+from humanllm_assets.asking.questions import read_rows
+from humanllm_assets.evaluation.reports import BenchmarkInputs, Difference, Drop, FunnelInputs, ScoreCount, Stage
 from humanllm_assets.evaluation.scoring import compare
-from humanllm_assets.filtering.asking import read_rows
-from humanllm_assets.tasks.plans import parse_pair
+from humanllm_assets.pages.page import Context
+from humanllm_assets.partitions import parse_pair
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.step import Step
+    from humanllm_assets.lineage.nodes import Step
 
 _STAGES = ("rules", "LLM filtering", "synthesis", "judge", "task data sets")  # in the order in which rows pass them
 

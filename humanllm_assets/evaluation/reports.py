@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from humanllm_assets.evaluation import plots
 from humanllm_assets.evaluation.applications import APPLICATIONS
 from humanllm_assets.evaluation.fixed import TOM_GROUPS
 from humanllm_assets.evaluation.scoring import Estimate
+from humanllm_assets.pages import plots
+from humanllm_assets.pages.page import Cell, Context, Figure, Section, Table, TableRow, render_page
 from resources.profile import Benchmark
 
 Row = dict[str, Any]
@@ -54,25 +55,6 @@ FUNNEL_COLUMNS = (
 
 
 # ---- inputs ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the numbers were made with; printed on top of every report.
-
-    models: role or contestant -> model and revision. notes: the profile's notes, printed beside every number it produces.
-    """
-
-    profile: str
-    engine: str
-    data: str
-    made_at: str
-    models: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-
-    def facts(self) -> list[tuple[str, str]]:
-        fixed = [("Profile", self.profile), ("Data", self.data), ("Engine", self.engine), ("Made at", self.made_at)]
-        return [*fixed, *((name, model) for name, model in self.models.items())]
 
 
 @dataclass(frozen=True)
@@ -135,41 +117,10 @@ class BenchmarkInputs:
     context: Context
 
 
-class Cell(NamedTuple):
-    text: str
-    detail: str = ""
-
-
-class TableRow(NamedTuple):
-    name: str
-    cells: list[Cell]
-    paper: bool = False
-
-
-class Table(NamedTuple):
-    title: str
-    head: str
-    columns: list[str]
-    rows: list[TableRow]
-
-
-class Figure(NamedTuple):
-    svg: str
-    caption: str
-
-
-@dataclass
-class Section:
-    title: str
-    texts: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-
-
 @cache
 def page_files() -> dict[str, str]:
     """Content hashes of the page's template and the paper's numbers: what a report shows beside its code."""
-    return {name: hashlib.sha256((_HERE / name).read_bytes()).hexdigest() for name in ("report.html.j2", "paper_numbers.yaml")}
+    return {name: hashlib.sha256((_HERE / name).read_bytes()).hexdigest() for name in ("paper_numbers.yaml",)}
 
 
 def paper_numbers() -> dict[str, Any]:
@@ -252,7 +203,7 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
             Figure(plots.histograms(f"Scores of {kind}", counts), f"{kind}: items per score, 1-10, higher is better.")
         )
     lead = "How many rows each stage kept, beside the paper's Table A1, and why the others were left out."
-    return _page("Funnel", lead, inputs.context, [table, dropped, judged]), numbers
+    return render_page(f"Funnel, profile {inputs.context.profile}", lead, inputs.context, [table, dropped, judged]), numbers
 
 
 # ---- benchmarks ------------------------------------------------------------------------------------------------------
@@ -375,7 +326,9 @@ def benchmark_report(inputs: BenchmarkInputs) -> tuple[str, list[Row]]:
             f" Some numbers here rest on {fewest} {'answer' if fewest == 1 else 'answers'}: an interval over so few users is too narrow "
             "to believe."
         )
-    return _page("Benchmarks", lead, inputs.context, sections), benchmark_numbers(inputs.summaries, benchmarks)
+    return render_page(f"Benchmarks, profile {inputs.context.profile}", lead, inputs.context, sections), benchmark_numbers(
+        inputs.summaries, benchmarks
+    )
 
 
 def _table_section(layout: _Layout, found: _Found) -> Section:
@@ -530,11 +483,3 @@ def _count(value: float | None) -> str:
 
 def _bar(value: float | None) -> plots.Bar:
     return None if value is None else (float(value), float(value), float(value))
-
-
-def _page(title: str, lead: str, context: Context, sections: Sequence[Section]) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = environment.from_string((_HERE / "report.html.j2").read_text(encoding="utf-8"))
-    return page.render(title=f"{title}, profile {context.profile}", lead=lead, context=context, sections=sections)

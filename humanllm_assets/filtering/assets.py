@@ -5,23 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from humanllm_assets.filtering.asking import Counts as LLMCounts
+from humanllm_assets.asking.identity import llm_identity
+from humanllm_assets.asking.questions import llm_measures
+from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.filtering.rewriting import rewrite_and_label
 from humanllm_assets.filtering.rules import FORGOTTEN, amazon_candidates, amazon_core, apply_rules, is_one_of
 from humanllm_assets.filtering.selection import select_for_llm
 from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Node, same
-from humanllm_assets.lineage.step import StepError, display
-from humanllm_assets.lineage.tombstones import empty_places, forgotten_identity, forgotten_users, places_identity
-from humanllm_assets.llm_identity import llm_identity
+from humanllm_assets.lineage.tombstones import empty_slots, forgotten_identity, forgotten_users, slots_identity
 from humanllm_assets.partitions import Partitions
-from humanllm_assets.quality.contracts import Contract
-from humanllm_assets.sources.assets import fingerprints, slice_files
-from humanllm_assets.sources.readers import ReadReport, read_records
+from humanllm_assets.sources.assets import _read
 from humanllm_assets.tables import CORE, DROPPED, FAILURES, FILTERED, QUARANTINE, RECORDS
-from resources.prompts import Prompt
+from resources.prompting.prompts import Prompt
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.step import Step
+    from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Profile
 
@@ -84,27 +82,13 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                     "labels": thresholds.labels,
                     "caps": thresholds.caps,
                 },
-                external=lambda partition, source=source: places_identity(home, source, partition),
+                external=lambda partition, source=source: slots_identity(home, source, partition),
                 compute=partial(_filtered, source),
                 contract=Contract.load("filtered", thresholds),
                 uses_llm=True,
             )
         )
     return found
-
-
-def _read(step: Step, source: str, slice_name: str) -> ReadReport:
-    """Read a slice's files after making sure that they are still those which raw_* recorded."""
-    raw = step.inputs[f"raw_{source}"][slice_name]
-    recorded = step.con.execute(
-        "select file, kind, sha256 from read_parquet(?) order by all", [str(raw.path("files"))]
-    ).fetchall()
-    now = sorted((f["file"], f["kind"], f["sha256"]) for f in fingerprints(step.profile, step.runtime.home, source, slice_name))
-    if recorded != now:
-        name = display(f"raw_{source}", slice_name)
-        raise StepError(f"the files of {name} changed after it was materialized; run: humanllm materialize '{name}'")
-    _, records, context = slice_files(step.profile, source, slice_name)
-    return read_records(step.con, source, slice_name, records, context, step.workdir)
 
 
 def _amazon_core(step: Step) -> None:
@@ -149,7 +133,7 @@ def _eligible(source: str, step: Step) -> None:
 
 def _filtered(source: str, step: Step) -> None:
     step.view("records", f"eligible_{source}", "records")
-    select_for_llm(step.con, step.profile.thresholds.caps, empty_places(step.runtime.home, source, step.partition))
+    select_for_llm(step.con, step.profile.thresholds.caps, empty_slots(step.runtime.home, source, step.partition))
     capped = dict(step.con.execute("select reason, count(*) from capped group by 1").fetchall())
     step.append("dropped", "select record_id, user_id, reason from capped")
     counts = rewrite_and_label(
@@ -165,13 +149,3 @@ def _filtered(source: str, step: Step) -> None:
     step.count(entered=counts.rows_in + sum(capped.values()), kept=counts.kept, dropped={**capped, **counts.dropped})
     step.measures |= {f"cleaned_{kind}": n for kind, n in sorted(counts.cleaned.items())}
     llm_measures(step, counts)
-
-
-def llm_measures(step: Step, counts: LLMCounts) -> None:
-    """The measures that every LLM asset's contract reads."""
-    step.measures |= {
-        "llm_asked": counts.asked,
-        "llm_failed": counts.failed.total(),
-        "llm_failure_rate": counts.failed.total() / counts.asked if counts.asked else 0.0,
-        "cut_texts": counts.cut_texts,
-    }

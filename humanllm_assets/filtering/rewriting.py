@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.filtering.asking import Counts, Failed, Log, Question, Row, Sink, Write, cut_to_fit, read_rows, replies
+from humanllm_assets.asking.questions import Counts, Failed, Log, Question, Row, Sink, Write, read_rows, replies
+from humanllm_assets.asking.texts import cut_to_fit
 
 if TYPE_CHECKING:
     import duckdb
 
     from resources.engine import Engine
     from resources.profile import Labels, Role
-    from resources.prompts import Prompt
+    from resources.prompting.prompts import Prompt
 
 
 class Rewritten(BaseModel):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from resources.profile import Caps
 
 
-def select_for_llm(con: duckdb.DuckDBPyConnection, caps: Caps, empty_places: Sequence[str] = ()) -> None:
+def select_for_llm(con: duckdb.DuckDBPyConnection, caps: Caps, empty_slots: Sequence[str] = ()) -> None:
     """From `records` (the eligible records of one slice) make the tables `selected` and `capped`.
 
     `selected` has the columns of `records`. `capped` has record_id, user_id, reason; the reasons in the order of the rules:
@@ -23,11 +23,11 @@ def select_for_llm(con: duckdb.DuckDBPyConnection, caps: Caps, empty_places: Seq
     the `caps.max_users_per_slice` remaining ones with the smallest sha256 of user_id; `over_record_cap`: the record is not among
     the user's earliest `caps.max_records_per_user` by (created_at, record_id). A null cap keeps all.
 
-    `empty_places`: sha256 of the ids of forgotten users, who keep their place in the ranking, so that nobody moves up.
+    `empty_slots`: sha256 of the ids of forgotten users, who keep their place in the ranking, so that nobody moves up.
     """
     users = "true" if caps.max_users_per_slice is None else f"user_rank <= {int(caps.max_users_per_slice)}"
     records = "true" if caps.max_records_per_user is None else f"record_rank <= {int(caps.max_records_per_user)}"
-    forgotten = "".join(f" union all select null, '{place}', true" for place in empty_places)
+    forgotten = "".join(f" union all select null, '{place}', true" for place in empty_slots)
     con.execute(f"""
         create or replace table capped as
         with counted as (

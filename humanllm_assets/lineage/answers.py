@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from humanllm_assets.lineage.snapshots import write_atomically
+from resources.files import write_atomically
 
 ENTRY_BYTES = 64
 

@@ -1,9 +1,12 @@
 """The version of the science code behind an asset: hashes of syntax trees.
 
 An edited comment, docstring or line break changes nothing; an edited constant, condition or query does. An asset's version covers
-its own function in the stage's `assets.py` with the names of that file that it uses, and every science module (those in the stage
-folders) that these import, directly or through others. It never covers the machinery (`lineage`, `resources`), whose changes
-must not make a data set stale; what of `resources` decides a result, because prompts are cut and rendered there, counts as science.
+its own function in the stage's `assets.py` with the names of that file that it uses, and every science module that these import,
+directly or through others.
+
+The rule of what is science is one about folders: every module of a stage folder but its `assets.py`, of `asking/`, and of
+`resources/prompting/`. Everything else is machinery (storing, running, showing) and in no identity: a faster store must not make
+a data set stale. A module is the unit, so a helper stands where only those who use its result depend on it.
 """
 
 from __future__ import annotations
@@ -17,26 +20,20 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "humanllm_assets"
-_ROOT = Path(__file__).resolve().parent.parent
-_STAGES = ("sources", "filtering", "synthesis", "quality", "tasks", "training", "evaluation")
-_SCIENCE_OF_RESOURCES = ("resources.tokens", "resources.prompts")
-_MACHINERY = {
-    f"{PACKAGE}.quality.contracts",  # a contract enters an identity by its own rules
-    f"{PACKAGE}.quality.checks",
-    f"{PACKAGE}.quality.gx_runner",
-    f"{PACKAGE}.quality.docs_server",
-    f"{PACKAGE}.training.launch",  # execution: how many processes, which launcher
-}
+SCIENCE = (
+    *(f"{PACKAGE}.{stage}" for stage in ("sources", "filtering", "synthesis", "quality", "tasks", "training", "evaluation")),
+    f"{PACKAGE}.asking",
+    "resources.prompting",
+)
+_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def _file(module: str) -> Path | None:
     """The file of a science module; None for anything else."""
     parts = module.split(".")
-    if module in _SCIENCE_OF_RESOURCES:
-        return _ROOT.parent.joinpath(*parts).with_suffix(".py")
-    if parts[0] != PACKAGE or len(parts) < 3 or parts[1] not in _STAGES or parts[-1] == "assets" or module in _MACHINERY:
+    if parts[-1] == "assets" or not any(module.startswith(f"{folder}.") for folder in SCIENCE):
         return None
-    path = _ROOT.joinpath(*parts[1:]).with_suffix(".py")
+    path = _ROOT.joinpath(*parts).with_suffix(".py")
     return path if path.is_file() else None
 
 
@@ -78,7 +75,7 @@ def _science_imports(node: ast.AST) -> set[str]:
 def _module(module: str) -> tuple[str, frozenset[str]]:
     path = _file(module)
     if path is None:
-        raise ValueError(f"{module} is no science module of {PACKAGE}; list modules of {', '.join(_STAGES)}")
+        raise ValueError(f"{module} is no science module of {PACKAGE}; list modules of {', '.join(SCIENCE)}")
     tree = _parse(path.read_text(encoding="utf-8"))
     return _hash(tree), frozenset(_science_imports(tree))
 
@@ -115,7 +112,7 @@ def _definitions(path: Path) -> tuple[dict[str, ast.stmt], dict[str, tuple[str, 
 
 def _assets_file(module: str) -> Path | None:
     parts = module.split(".")
-    return _ROOT.joinpath(*parts[1:]).with_suffix(".py") if parts[0] == PACKAGE and parts[-1] == "assets" else None
+    return _ROOT.joinpath(*parts).with_suffix(".py") if parts[0] == PACKAGE and parts[-1] == "assets" else None
 
 
 def function_versions(function: Callable[..., Any]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from humanllm_assets.lineage.nodes import NO_PARTITION, Graph
-from humanllm_assets.lineage.snapshots import UNPARTITIONED, Manifest, Ref, Snapshot, SnapshotStore, sha256_file
+from humanllm_assets.lineage.snapshots import UNPARTITIONED, Manifest, Ref, Snapshot, SnapshotStore
+from resources.files import sha256_file
 
 ManifestKey = tuple[str, str, str, str]  # asset, partition, data version, manifest file
 

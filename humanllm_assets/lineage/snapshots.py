@@ -26,8 +26,10 @@ from typing import Any
 import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from humanllm_assets.lineage.canonical import digest
-from humanllm_assets.tables import Table, arrow_schema, select_list
+from humanllm_assets.sql import Table, arrow_schema, select_list
+from resources.canonical import digest
+from resources.errors import Explained
+from resources.files import fsync, sha256_file, write_atomically
 
 VERSION_DIGITS = 20  # of a data version: 80 bits
 UNPARTITIONED = "all"  # folder name where an asset has no partitions
@@ -35,7 +37,7 @@ PURGED = "purged.json"  # in the folder of a snapshot that a takedown deleted: w
 _BATCH = 1024  # rows held in memory per table before they are written
 
 
-class SnapshotError(RuntimeError):
+class SnapshotError(Explained):
     """A snapshot is missing, incomplete or altered; the message says which and what to do."""
 
 
@@ -129,35 +131,6 @@ class Snapshot:
             manifest=self.manifest_file,
             manifest_sha256=self.manifest_sha256,
         )
-
-
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that a reader or a crash sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _fsync(path.parent)
 
 
 def table_content(con: duckdb.DuckDBPyConnection, file: Path) -> tuple[int, str]:
@@ -262,7 +235,7 @@ class SnapshotWriter:
             tables[table] = TableFile(file=f"{table}.parquet", rows=rows, content=content)
         files = {}
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            _fsync(path)
+            fsync(path)
             files[str(path.relative_to(self.folder))] = StoredFile(bytes=path.stat().st_size, sha256=sha256_file(path))
         table_files = {t.file for t in tables.values()}
         deciding = {
@@ -304,7 +277,7 @@ class SnapshotStore:
                 if not folder.exists():
                     raise
             else:
-                _fsync(folder.parent)
+                fsync(folder.parent)
                 return self._load(folder, "manifest.json")
         files = self._repair(folder, writer, manifest)
         name = f"manifest-{manifest.identity_hash[:16]}.json"

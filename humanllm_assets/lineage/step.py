@@ -13,39 +13,19 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import duckdb
-
-from humanllm_assets.lineage.answers import keep_answers
-from humanllm_assets.lineage.canonical import digest
 from humanllm_assets.lineage.git import code_state
-from humanllm_assets.lineage.nodes import Graph, Node, display
-from humanllm_assets.lineage.snapshots import (
-    Counts,
-    Manifest,
-    Snapshot,
-    SnapshotError,
-    SnapshotStore,
-    SnapshotWriter,
-    write_atomically,
-)
-from humanllm_assets.tables import select_list
+from humanllm_assets.lineage.nodes import Node, Runtime, Step, StepError, display
+from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotError, SnapshotStore
+from resources.canonical import digest
+from resources.files import write_atomically
 from resources.home import storage_problem
-from resources.prompts import Prompt
-
-if TYPE_CHECKING:
-    from resources.home import Home
-    from resources.profile import Profile
-
-
-class StepError(RuntimeError):
-    """A step cannot run or its input is unusable; one sentence with the remedy."""
+from resources.prompting.prompts import Prompt
 
 
 class ContractFailed(StepError):
@@ -54,114 +34,6 @@ class ContractFailed(StepError):
     def __init__(self, message: str, snapshot: Snapshot) -> None:
         super().__init__(message)
         self.snapshot = snapshot
-
-
-@dataclass
-class Runtime:
-    """What steps talk to: profile, data home, snapshot store, DuckDB, and the engine, started when first asked for."""
-
-    profile: Profile
-    graph: Graph
-    home: Home
-    store: SnapshotStore
-    connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
-    engine: Callable[[], Any]
-
-
-@dataclass
-class Step:
-    """What `Node.compute` works with."""
-
-    node: Node
-    partition: str
-    runtime: Runtime
-    inputs: Mapping[str, Mapping[str, Snapshot]]
-    identity_hash: str
-    writer: SnapshotWriter
-    con: duckdb.DuckDBPyConnection
-    log: Callable[[str], None]
-    pipes: Any = None  # Dagster's execution context, for external processes that report through Pipes
-    counts: Counts = field(default_factory=Counts)
-    stages: dict[str, Counts] = field(default_factory=dict)
-    measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
-    _engine: Any = None
-    _calls_before: int = 0
-    _answers_before: int = 0
-
-    @property
-    def profile(self) -> Profile:
-        return self.runtime.profile
-
-    @property
-    def engine(self) -> Any:
-        """The LLM engine; starts on first use. What its calls cost is recorded in the manifest."""
-        engine = self.runtime.engine()
-        if self._engine is None:
-            self._engine, self._calls_before = engine, len(engine.calls)
-            self._answers_before = engine.used_so_far()
-        return engine
-
-    @property
-    def usage(self) -> dict[str, Any]:
-        """Cost of the step's LLM calls, by label."""
-        if self._engine is None:
-            return {}
-        return {label: stats.as_dict() for label, stats in self._engine.calls[self._calls_before :]}
-
-    def keep_answers(self) -> str:
-        """Keep the list of journal answers that the step used; returns its hash for the manifest."""
-        if self._engine is None:
-            return ""
-        return keep_answers(self.runtime.home.root, self._engine.used_since(self._answers_before))
-
-    @property
-    def workdir(self) -> Path:
-        """A folder for temporary files of this step; removed with the step."""
-        path = self.writer.folder.with_name(self.writer.folder.name + "-work")
-        path.mkdir(exist_ok=True)
-        return path
-
-    def view(self, name: str, asset: str | Sequence[str], table: str) -> None:
-        """Create a DuckDB view over a table of all pinned partitions of one or several upstream assets."""
-        assets = [asset] if isinstance(asset, str) else asset
-        files = [str(s.path(table)) for a in assets for _, s in sorted(self.inputs.get(a, {}).items())]
-        if files:
-            listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
-            self.con.execute(f"create or replace view {name} as select * from read_parquet([{listed}], union_by_name = true)")
-        else:
-            columns = self.runtime.graph[assets[0]].tables[table]
-            blank = ", ".join(f'null as "{c.name}"' for c in columns)
-            self.con.execute(f"create or replace view {name} as select {select_list(columns)} from (select {blank}) where false")
-
-    def records(self, name: str, asset: str) -> int:
-        """Like `view`, for the records of all slices of a source: a record that several slices hold is taken once.
-
-        Returns how many repetitions were left out.
-        """
-        self.view(f"{name}_of_slices", asset, "records")
-        self.con.execute(
-            f"create or replace view {name} as select * from {name}_of_slices "
-            "qualify row_number() over (partition by record_id order by slice) = 1"
-        )
-        counts = self.con.execute(f"select (select count(*) from {name}_of_slices) - (select count(*) from {name})").fetchall()
-        return counts[0][0]
-
-    def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.writer.write(table, rows)
-
-    def copy(self, table: str, query: str) -> None:
-        self.writer.copy(self.con, table, query)
-
-    def append(self, table: str, query: str) -> None:
-        """Append a query's rows to a table that `write` also adds to."""
-        result = self.con.cursor().execute(query)
-        names = [c[0] for c in result.description or ()]
-        while rows := result.fetchmany(1000):
-            self.write(table, [dict(zip(names, r, strict=True)) for r in rows])
-
-    def count(self, entered: int, kept: int, dropped: Mapping[str, int]) -> None:
-        """Set the step's row counts; the contract fails unless they add up."""
-        self.counts = Counts(entered=entered, kept=kept, dropped={k: v for k, v in sorted(dropped.items()) if v})
 
 
 @dataclass(frozen=True)
@@ -315,7 +187,7 @@ def _current(store: SnapshotStore, asset: str, partition: str) -> tuple[Snapshot
 
 def _pass_gate(node: Node, partition: str, runtime: Runtime, allow_stale: bool) -> list[str]:
     """Look at everything above a gated node; returns the stale partitions that were allowed. Raises StepError when it is closed."""
-    from humanllm_assets.lineage.gate import refusal, stale_above, unclean_above
+    from humanllm_assets.lineage.staleness.gate import refusal, stale_above, unclean_above
 
     stale = stale_above(runtime.graph, runtime.store, node, partition)
     clean = runtime.profile.execution.require_clean_code
@@ -331,7 +203,7 @@ def _refuse_if_changed(
     """A source file or prompt that was edited while the step ran may have been read before or after: nothing is published."""
     now = node.full_identity(partition, upstream_versions(inputs))
     if digest(now) != digest(payload):
-        from humanllm_assets.lineage.plan import explain
+        from humanllm_assets.lineage.staleness.plan import explain
 
         name = display(node.name, partition)
         raise StepError(
@@ -356,7 +228,7 @@ def _keep_prompts(payload: Any, folder: Path) -> None:
 
 
 def _why(current: Snapshot | None, payload: Mapping[str, Any]) -> str:
-    from humanllm_assets.lineage.plan import explain
+    from humanllm_assets.lineage.staleness.plan import explain
 
     return "never materialized" if current is None else "; ".join(explain(current.manifest.identity, payload)[:3])
 
@@ -365,7 +237,7 @@ def _audit(node: Node, step: Step) -> dict[str, Any]:
     """Check the written tables and the step's measures by the node's contract, with Great Expectations."""
     if node.contract is None:
         return {}
-    from humanllm_assets.quality.gx_runner import run_contract
+    from humanllm_assets.contracts.gx_runner import run_contract
 
     paths = {t: step.writer.folder / f"{t}.parquet" for t in node.tables}
     numbers = {k: float(v) for k, v in step.measures.items() if isinstance(v, int | float | bool)}

@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from humanllm_assets.lineage.snapshots import Frozen, write_atomically
-from humanllm_assets.partitions import profile_source as site_of
+from humanllm_assets.lineage.snapshots import Frozen
+from resources.errors import Explained
+from resources.files import write_atomically
+from resources.profile import site_of
 
 if TYPE_CHECKING:
     from resources.home import Home
 
 
-class TombstoneError(ValueError):
+class TombstoneError(Explained):
     """The tombstones cannot be read: nothing may be computed, because it might bring a forgotten user back."""
 
 
@@ -88,7 +90,7 @@ def forgotten_users(home: Home, source: str) -> list[str]:
     return sorted({t.user_sha256 for t in read_tombstones(home) if t.site == site_of(source)})
 
 
-def empty_places(home: Home, source: str, slice_name: str) -> list[str]:
+def empty_slots(home: Home, source: str, slice_name: str) -> list[str]:
     """Hashes of the forgotten users whose places in a slice stay empty."""
     return sorted({t.user_sha256 for t in read_tombstones(home) if slice_name in t.slots.get(source, ())})
 
@@ -99,7 +101,7 @@ def forgotten_identity(home: Home, source: str) -> dict[str, Any]:
     return {"forgotten": found} if found else {}
 
 
-def places_identity(home: Home, source: str, slice_name: str) -> dict[str, Any]:
+def slots_identity(home: Home, source: str, slice_name: str) -> dict[str, Any]:
     """What tombstones add to the identity of a filtered slice; nothing when no place of it is kept empty."""
-    found = empty_places(home, source, slice_name)
-    return {"empty_places": found} if found else {}
+    found = empty_slots(home, source, slice_name)
+    return {"empty_slots": found} if found else {}

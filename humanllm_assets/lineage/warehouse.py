@@ -15,7 +15,7 @@ import duckdb
 
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore
-from humanllm_assets.tables import text
+from humanllm_assets.sql import literal
 
 
 def refresh_warehouse(graph: Graph, store: SnapshotStore, path: Path) -> None:
@@ -36,7 +36,7 @@ def refresh_warehouse(graph: Graph, store: SnapshotStore, path: Path) -> None:
         with duckdb.connect(str(fresh)) as con:
             for name, parts in views.items():
                 union = " union all by name ".join(
-                    f"select {text(partition)} as partition, * from read_parquet({text(file)})" for partition, file in parts
+                    f"select {literal(partition)} as partition, * from read_parquet({literal(file)})" for partition, file in parts
                 )
                 con.execute(f'create view "{name}" as {union}')
         os.replace(fresh, path)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from humanllm_assets.filtering.asking import Counts, Failed, Log, Question, Row, Sink, Write, read_rows, replies
-from humanllm_assets.synthesis.users import record_text, records_text
+from humanllm_assets.asking.questions import Counts, Failed, Log, Question, Row, Sink, Write, read_rows, replies
+from humanllm_assets.asking.texts import record_text, records_text
 from humanllm_assets.tables import METRICS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from resources.engine import Engine
     from resources.profile import Qc, Role
-    from resources.prompts import Prompt
+    from resources.prompting.prompts import Prompt
 
 ItemKind = Literal["persona", "profile", "stories", "style", "scenario", "qa"]
 Score = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]

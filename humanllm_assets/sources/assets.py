@@ -6,19 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from humanllm_assets.lineage.fingerprints import FileHashes
-from humanllm_assets.lineage.nodes import Node
+from humanllm_assets.contracts.suite import Contract
+from humanllm_assets.lineage.nodes import Node, StepError, display
 from humanllm_assets.partitions import Partitions
-from humanllm_assets.quality.contracts import Contract
 from humanllm_assets.sources.counting import count_rows
-from humanllm_assets.sources.files import SourceError, find_files
+from humanllm_assets.sources.files import find_files
 from humanllm_assets.sources.layouts import detect_layout
-from humanllm_assets.sources.readers import CONTEXT_OF
+from humanllm_assets.sources.readers import CONTEXT_OF, ReadReport, read_records
 from humanllm_assets.tables import RAW_FILES
+from resources.errors import Explained
+from resources.files import FileHashes
 from resources.profile import resolve_path
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.step import Step
+    from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Profile
 
@@ -72,7 +73,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 def _external(profile: Profile, home: Home, source: str, slice_name: str) -> dict[str, Any]:
     try:
         return {"files": fingerprints(profile, home, source, slice_name)}
-    except (SourceError, ValueError) as e:
+    except Explained as e:
         return {"problem": str(e)}  # planning goes on; the step itself stops with this sentence
 
 
@@ -87,3 +88,17 @@ def _raw(source: str, step: Step) -> None:
         step.write("files", [{**file, "layout": layout, "bytes": path.stat().st_size}])
     step.count(entered=rows, kept=rows, dropped={})
     step.measures |= {"files": len(records) + len(context), "rows": rows}
+
+
+def _read(step: Step, source: str, slice_name: str) -> ReadReport:
+    """Read a slice's files after making sure that they are still those which raw_* recorded."""
+    raw = step.inputs[f"raw_{source}"][slice_name]
+    recorded = step.con.execute(
+        "select file, kind, sha256 from read_parquet(?) order by all", [str(raw.path("files"))]
+    ).fetchall()
+    now = sorted((f["file"], f["kind"], f["sha256"]) for f in fingerprints(step.profile, step.runtime.home, source, slice_name))
+    if recorded != now:
+        name = display(f"raw_{source}", slice_name)
+        raise StepError(f"the files of {name} changed after it was materialized; run: humanllm materialize '{name}'")
+    _, records, context = slice_files(step.profile, source, slice_name)
+    return read_records(step.con, source, slice_name, records, context, step.workdir)

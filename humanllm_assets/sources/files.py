@@ -13,13 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.errors import Explained
+
 BLOCK_BYTES = 1 << 20
 ZSTD_BLOCK_BYTES = 1 << 16  # of compressed bytes: a block may unpack to a large multiple of itself
 ZSTD_WINDOW = 1 << 31  # official Pushshift dumps are packed with a window of 2 GiB
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
-class SourceError(ValueError):
+class SourceError(Explained):
     """Source data that cannot be used; the message names the file or folder, what is wrong and the remedy."""
 
 

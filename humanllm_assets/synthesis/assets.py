@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanllm_assets.filtering.assets import llm_measures
+from humanllm_assets.asking.identity import llm_identity
+from humanllm_assets.asking.questions import llm_measures
+from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.lineage.nodes import Node
-from humanllm_assets.llm_identity import llm_identity
 from humanllm_assets.partitions import Partitions
-from humanllm_assets.quality.contracts import Contract
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import write_social_qa
 from humanllm_assets.synthesis.users import PROMPTS, Kind, user_sets, write_profiles
 from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA
-from resources.prompts import Prompt
+from resources.prompting.prompts import Prompt
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.step import Step
+    from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Profile
 

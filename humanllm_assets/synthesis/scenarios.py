@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.filtering.asking import Counts, Failed, Log, Question, Sink, Write, cut_to_fit, read_rows, replies
+from humanllm_assets.asking.questions import Counts, Failed, Log, Question, Sink, Write, read_rows, replies
+from humanllm_assets.asking.texts import cut_to_fit
 
 if TYPE_CHECKING:
     import duckdb
 
     from resources.engine import Engine
     from resources.profile import Role
-    from resources.prompts import Prompt
+    from resources.prompting.prompts import Prompt
 
 
 class Scenario(BaseModel):

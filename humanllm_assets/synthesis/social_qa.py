@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.filtering.asking import Counts, Failed, Log, Sink, Write, replies
+from humanllm_assets.asking.questions import Counts, Failed, Log, Sink, Write, replies
 from humanllm_assets.synthesis.scenarios import record_questions
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from resources.engine import Engine
     from resources.profile import Role
-    from resources.prompts import Prompt
+    from resources.prompting.prompts import Prompt
 
 
 class Triplet(BaseModel):

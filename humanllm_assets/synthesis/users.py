@@ -7,22 +7,21 @@ show a persona without having shown its target record to the model that wrote it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.filtering.asking import Counts, Failed, Log, Question, Row, Sink, Write, read_rows, replies
-from resources.tokens import cut_oldest
+from humanllm_assets.asking.questions import Counts, Failed, Log, Question, Sink, Write, read_rows, replies
+from humanllm_assets.asking.texts import record_text, records_text
 
 if TYPE_CHECKING:
     import duckdb
 
     from resources.engine import Engine
     from resources.profile import Role, Users
-    from resources.prompts import Prompt
+    from resources.prompting.prompts import Prompt
 
 Kind = Literal["persona", "profile", "stories", "style"]
 PROMPTS: dict[Kind, str] = {
@@ -111,20 +110,6 @@ def user_sets(con: duckdb.DuckDBPyConnection, users: Users) -> None:
     """)
 
 
-def record_text(row: Row) -> str:
-    """One record as prompts show it: its day, what it refers to, and the text.
-
-    Amazon: the item and the rating stand before the review. A Reddit title is part of the text already.
-    """
-    lines = [f"[{row['created_at']:%Y-%m-%d}]"]
-    if row["source"] == "amazon":
-        item, rating = row["context_title"] or "an item", row["rating"]
-        lines[0] += f" Review of {item}" + (f", {rating:g} of 5 stars" if rating is not None else "")
-        if row["title"]:
-            lines.append(row["title"])
-    return "\n".join([*lines, row["text"]])
-
-
 def write_profiles(
     con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompts: dict[Kind, Prompt], write: Write, log: Log
 ) -> Counts:
@@ -167,14 +152,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, Stories):
         return "\n\n".join(f"Summary: {s.summary.strip()}\nStory: {s.story.strip()}" for s in value.stories)
     return value.text.strip()
-
-
-def records_text(engine: Engine, role: Role, texts: list[str]) -> tuple[str, int, bool]:
-    """Chronological texts as one prompt text within `role.max_input_tokens`: (text, oldest texts left out, anything cut).
-
-    The newest text always stays; when it alone is too long it loses its end.
-    """
-    if sum(len(text.encode("utf-8", "replace")) for text in texts) <= role.max_input_tokens:  # a token holds at least one byte
-        return "\n\n".join(texts), 0, False
-    kept, left_out = cut_oldest(texts, role.max_input_tokens, partial(engine.count_tokens, role.model))
-    return "\n\n".join(kept), left_out, left_out > 0 or kept[-1] != texts[-1]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.lineage.nodes import Dep, Node
-from humanllm_assets.partitions import Partitions, profile_source
-from humanllm_assets.quality.contracts import Contract
+from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import DROPPED_SAMPLES, SAMPLES
-from humanllm_assets.tasks.plans import TABLES_READ, create_catalogue, parse_pair
+from humanllm_assets.tasks.plans import TABLES_READ, create_catalogue
 from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_samples
-from resources.prompts import PROMPTS, Prompt
+from resources.profile import site_of
+from resources.prompting.prompts import PROMPTS, Prompt
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.step import Step
+    from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Profile
 
@@ -82,7 +83,7 @@ def _task_datasets(step: Step) -> None:
     step.writer.write("dropped", dropped_samples(step.con))
     step.count(entered=counts.considered, kept=counts.kept, dropped=counts.dropped)
     step.measures |= _laws(step, limits.candidates, "profiles" in read)
-    step.measures["user_source"] = profile_source(source)
+    step.measures["user_source"] = site_of(source)
 
 
 def _laws(step: Step, candidates: int, shows_profiles: bool) -> dict[str, int]:

@@ -19,22 +19,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from humanllm_assets.partitions import parse_pair
 from humanllm_assets.tasks.split import MACROS, split_sql
-from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, TASKS, Tasks
+from resources.errors import Explained
+from resources.profile import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import duckdb
 
-TASK_SOURCES: dict[str, tuple[str, ...]] = {
-    "profile_generation": PROFILE_SOURCES,
-    "scenario_generation": SCENARIO_SOURCES,
-    "social_qa": SCENARIO_SOURCES,
-    "writing_imitation": PROFILE_SOURCES,
-    "personalized_commenting": ("reddit_comments",),
-    "item_selection": ("amazon",),
-}
 TABLES_READ: dict[str, tuple[str, ...]] = {
     "profile_generation": ("profiles",),
     "scenario_generation": ("scenarios",),
@@ -62,11 +54,7 @@ _MACROS = (
 )
 
 
-class UnknownPair(ValueError):
-    """A task-source pair that does not exist."""
-
-
-class MissingTable(ValueError):
+class MissingTable(Explained):
     """A table that the task reads is not in the connection."""
 
 
@@ -84,29 +72,6 @@ class _Plan(NamedTuple):
     person: str = "true"
     history: str = "true"
     reason: str = "null"
-
-
-def pairs(profile_sources: Iterable[str]) -> list[str]:
-    """Keys `<task>-<source>` of the pairs that exist for these sources, in the order of the tasks (T1-T6).
-
-    Amazon has no scenarios and QA; commenting is on Reddit alone; items are selected on Amazon alone.
-    """
-    have = set(profile_sources)
-    return [f"{task}-{source}" for task in TASKS for source in TASK_SOURCES[task] if source in have]
-
-
-def parse_pair(pair: str) -> tuple[str, str]:
-    """Task and source of a pair key.
-
-    Raises:
-        UnknownPair: no such pair.
-    """
-    task, _, source = pair.partition("-")
-    if source not in TASK_SOURCES.get(task, ()):
-        raise UnknownPair(
-            f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs((*PROFILE_SOURCES, 'reddit_comments')))}"
-        )
-    return task, source
 
 
 def create_catalogue(con: duckdb.DuckDBPyConnection, eligible: str) -> None:

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from humanllm_assets.tasks.plans import make_plan, parse_pair
+from humanllm_assets.partitions import parse_pair
+from humanllm_assets.tasks.plans import make_plan
 from humanllm_assets.tasks.split import stable_int, stable_shuffle, stable_unit
 from resources.profile import Tasks
 
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.prompts import Prompt
+    from resources.prompting.prompts import Prompt
 
 Row = dict[str, Any]
 LABELS = string.ascii_uppercase
@@ -113,7 +114,7 @@ def render_fields(fields: Mapping[str, Any]) -> str:
 @cache
 def template(name: str) -> Prompt:
     """The prompt file of that name, loaded once."""
-    from resources.prompts import Prompt
+    from resources.prompting.prompts import Prompt
 
     return Prompt.load(name)
 

@@ -7,21 +7,24 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.lineage.nodes import Dep, Node, same
-from humanllm_assets.partitions import Partitions
-from humanllm_assets.quality.contracts import Contract
+from humanllm_assets.pages.model_card import CARD, LINEAGE, write_lineage, write_model_card
+from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import CONSUMED, DROPPED_TRAINING, MERGE_CHECK, TRAINING_METRICS
-from humanllm_assets.tasks.plans import parse_pair
 from humanllm_assets.training.data import TrainingData, raw_samples, training_samples
-from humanllm_assets.training.launch import Work, prepare_work, read_outcome, run_sft, sft_command, training_failure
 from humanllm_assets.training.merge import merge, verify_merge
-from humanllm_assets.training.model_card import CARD, LINEAGE, write_lineage, write_model_card
-from resources.models import ModelError, model_folder, weights_digest
+from resources.errors import Explained
+from resources.models import model_folder, weights_digest
+from resources.training import Work, prepare_work, read_outcome, run_sft, sft_command, training_failure
 
 if TYPE_CHECKING:
-    from humanllm_assets.lineage.step import Step
+    from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Model, Profile
+
+
+RANK_MODULE = "humanllm_assets.training.rank"  # what every training process runs
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
@@ -86,7 +89,7 @@ def model_weights(model: Model, home: Home) -> dict[str, Any]:
         return {"weights": None}
     try:
         return {"weights": weights_digest(model_folder(model, home.root), home.root)}
-    except (ModelError, ValueError):
+    except Explained:
         return {"weights": None}  # planning goes on; the step itself stops with the model's message
 
 
@@ -98,7 +101,13 @@ def _sft_checkpoint(step: Step) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data = _training_data(step, folder / "samples.parquet")
     work = prepare_work(
-        folder / "work", samples=data.path, base_model=base, recipe=recipe, launch=launch, identity=step.identity_hash
+        folder / "work",
+        samples=data.path,
+        base_model=base,
+        recipe=recipe,
+        launch=launch,
+        identity=step.identity_hash,
+        module=RANK_MODULE,
     )
     if not work.finished():
         step.log(f"training {step.partition} on {data.rows:,} samples; log: {work.logs}")
@@ -150,7 +159,8 @@ def _train(step: Step, work: Work) -> None:
         return
     import dagster as dg
 
-    argv, env = sft_command(step.profile.launch_for(step.profile.recipes[step.partition].base_model), work.config)
+    launch = step.profile.launch_for(step.profile.recipes[step.partition].base_model)
+    argv, env = sft_command(launch, work.config, RANK_MODULE)
     client = dg.PipesSubprocessClient(cwd=str(work.folder), forward_termination=True)
     try:
         client.run(context=step.pipes, command=argv, env=env).get_custom_messages()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from humanllm_assets.tasks.split import MACROS, split_sql
+from resources.errors import Explained
 from resources.profile import ExternalData, Recipe, resolve_path
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _SAMPLE = "sample_id, task, source, user_id, conversations"
 _FIRST_SPLIT, _SPLIT_RANGE = 0.1, 0.8  # A1 splits a text between a tenth and nine tenths of its length
 
 
-class TrainingDataError(ValueError):
+class TrainingDataError(Explained):
     """Training data that cannot be made; one sentence with the remedy."""
 
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from resources.errors import Explained
+
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 # Qwen3 thinks by default; answers of the data sets hold no thoughts. Other templates ignore the variable.
 TEMPLATE_ARGUMENTS = {"enable_thinking": False}
 
 
-class TemplateError(ValueError):
+class TemplateError(Explained):
     """A chat template or conversation from which no exact mask can be made."""
 
 

@@ -19,14 +19,15 @@ from typing import Any
 
 import yaml
 
-from humanllm_assets.training.launch import make_readable
+from resources.errors import Explained
 from resources.profile import PROJECT_ROOT
+from resources.training import make_readable
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 _COPIED_FROM_BASE = ("generation_config.json", "LICENSE", "NOTICE")
 
 
-class MergeError(RuntimeError):
+class MergeError(Explained):
     """A merge that failed or is not what it should be; one sentence."""
 
 

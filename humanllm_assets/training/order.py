@@ -10,12 +10,9 @@ What belongs here: plain functions over sample ids, and the log of what was real
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 EMPTY = -1  # a place without a sample
 
@@ -49,26 +46,3 @@ def places_of(step: int, micro: int, rank: int, *, batch_size: int, micro_batch:
     """The places that process `rank` trains in micro step `micro` (from 0) of optimizer step `step` (from 1)."""
     start = (step - 1) * batch_size + (micro * processes + rank) * micro_batch
     return range(start, start + micro_batch)
-
-
-def cut_log(log: Path, last_step: int) -> None:
-    """Drop the rows of a JSON-lines log that belong to steps after `last_step`, and a row torn by a kill.
-
-    What was trained after the last checkpoint is lost with the process and trained again, so it must not count twice.
-    """
-    if not log.is_file():
-        return
-    partial = log.with_suffix(".partial")
-    with log.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
-        for line in old:
-            if line.endswith("\n") and json.loads(line)["step"] <= last_step:
-                new.write(line)
-    partial.replace(log)
-
-
-def read_log(log: Path) -> list[dict[str, Any]]:
-    """The whole rows of a JSON-lines log; none when there is no log yet."""
-    if not log.is_file():
-        return []
-    with log.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.endswith("\n")]

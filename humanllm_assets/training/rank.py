@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from humanllm_assets.training.launch import Work, die_with_launcher, rank_environment, record_process, write_json
 from resources.profile import Launch
+from resources.training import Work, die_with_launcher, rank_environment, record_process, write_json
 
 
 def main() -> None:

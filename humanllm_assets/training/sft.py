@@ -31,10 +31,11 @@ import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from humanllm_assets.training.deepspeed_config import deepspeed_config
 from humanllm_assets.training.encoding import Encoded, encode_continuations, encode_conversations
-from humanllm_assets.training.launch import COMPLETE, Work, deepspeed_config, make_readable, write_json
-from humanllm_assets.training.order import EMPTY, count_places, cut_log, stream
+from humanllm_assets.training.order import EMPTY, count_places, stream
 from resources.profile import Hyperparameters, Launch
+from resources.training import COMPLETE, TrainingError, Work, cut_log, make_readable, write_json
 
 _ENCODE_ROWS = 512  # samples encoded at once; bounds memory
 _REPORT_EVERY_S = 2.0  # live lines to Dagster; every step is in metrics.jsonl anyway
@@ -94,7 +95,9 @@ class Samples(torch.utils.data.Dataset):
         table = pa.ipc.open_file(pa.memory_map(str(encoded))).read_all()
         self.ids: list[str] = table["sample_id"].to_pylist()
         if not self.ids:
-            raise ValueError("no sample is left to train on after over-long ones were dropped; raise max_length or add samples")
+            raise TrainingError(
+                "no sample is left to train on after over-long ones were dropped; raise max_length or add samples"
+            )
         self.tokens = array("q", table["n_tokens"].to_pylist())
         self.trained = array("q", table["n_trained"].to_pylist())
         self._input_ids, self._ranges = table["input_ids"], table["trained"]
@@ -259,7 +262,7 @@ def train(work: Work) -> None:
 
     Raises:
         TemplateError: the chat template allows no exact masks.
-        ValueError: no sample is left to train on.
+        TrainingError: no sample is left to train on.
     """
     settings = work.settings()
     hyper = Hyperparameters.model_validate(settings["hyperparameters"])

@@ -20,7 +20,7 @@ from humanllm_assets.evaluation.items import (
     plain_text,
     write_distractors,
 )
-from humanllm_assets.tasks.plans import pairs
+from humanllm_assets.partitions import pairs
 from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets.tasks.split import stable_int
 from humanllm_assets_tests.tasks.world import connect, prose, rows

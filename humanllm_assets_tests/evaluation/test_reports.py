@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from humanllm_assets.evaluation import plots
 from humanllm_assets.evaluation import reports as rp
 from humanllm_assets.evaluation.scoring import Estimate
+from humanllm_assets.pages import plots
 from resources.profile import Benchmark
 
 CONTEXT = rp.Context(

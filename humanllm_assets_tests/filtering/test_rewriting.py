@@ -11,7 +11,7 @@ from humanllm_assets_tests.filtering.scripted_engine import ROLE, Answer, Fails,
 from humanllm_assets_tests.filtering.tables import ENGLISH, record, with_table
 from resources.engine import LLMRequest
 from resources.profile import Labels, Role
-from resources.prompts import Prompt
+from resources.prompting.prompts import Prompt
 
 
 def run(

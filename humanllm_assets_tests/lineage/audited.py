@@ -17,11 +17,13 @@ from typing import Any
 
 import duckdb
 
+from humanllm_assets import sql
 from humanllm_assets import tables as t
-from humanllm_assets.lineage.nodes import Dep, Graph, Node, every, same
-from humanllm_assets.lineage.snapshots import SnapshotStore, sha256_file
-from humanllm_assets.lineage.step import Runtime, Step, run_step
-from humanllm_assets.training.model_card import write_lineage
+from humanllm_assets.lineage.nodes import Dep, Graph, Node, Runtime, Step, every, same
+from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.lineage.step import run_step
+from humanllm_assets.pages.model_card import write_lineage
+from resources.files import sha256_file
 from resources.home import Home
 from resources.journal import Answer, Journal
 from resources.profile import Profile, load_profile
@@ -118,7 +120,7 @@ class Audited:
 
     def graph(self) -> Graph:
         def node(
-            name: str, tables: dict[str, t.Table], compute: Any, partitions: tuple[str, ...], *deps: Dep, **more: Any
+            name: str, tables: dict[str, sql.Table], compute: Any, partitions: tuple[str, ...], *deps: Dep, **more: Any
         ) -> Node:
             return Node(name, "tasks", name, frozenset(), tables, compute, partitions, deps=deps, **more)
 

@@ -23,11 +23,11 @@ import duckdb
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from humanllm_assets.filtering.asking import read_rows
-from humanllm_assets.lineage.nodes import Dep, Graph, Node, every, same
+from humanllm_assets.asking.questions import read_rows
+from humanllm_assets.lineage.nodes import Dep, Graph, Node, Runtime, Step, StepError, every, same
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from humanllm_assets.lineage.step import Runtime, Step, StepError, run_step
-from humanllm_assets.tables import Column
+from humanllm_assets.lineage.step import run_step
+from humanllm_assets.sql import Column
 from resources.dummy_server import DummyServer, _json
 from resources.engine import Engine, LLMRequest
 from resources.home import Home

@@ -18,9 +18,9 @@ from typing import Any
 import duckdb
 import yaml
 
-from humanllm_assets.build import build_graph
-from humanllm_assets.lineage.nodes import Graph
-from humanllm_assets.lineage.step import Runtime, run_step
+from humanllm_assets.graph import build_graph
+from humanllm_assets.lineage.nodes import Graph, Runtime
+from humanllm_assets.lineage.step import run_step
 from humanllm_assets_tests.conftest import Project, small_profile
 from resources import dummy_server
 from resources.dummy_server import DummyServer

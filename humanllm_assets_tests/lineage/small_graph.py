@@ -10,10 +10,10 @@ from typing import Any
 
 import duckdb
 
-from humanllm_assets.lineage.nodes import Dep, Graph, Node, every, same
+from humanllm_assets.lineage.nodes import Dep, Graph, Node, Runtime, Step, every, same
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from humanllm_assets.lineage.step import Outcome, Runtime, Step, run_step
-from humanllm_assets.tables import Column
+from humanllm_assets.lineage.step import Outcome, run_step
+from humanllm_assets.sql import Column
 from resources.home import Home
 from resources.profile import Profile, load_profile
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from humanllm_assets.lineage.plan import plan
-from humanllm_assets.lineage.step import StepError
+from humanllm_assets.lineage.nodes import StepError
+from humanllm_assets.lineage.staleness.plan import plan
 from humanllm_assets_tests.lineage.llm_world import Record, World, expected
 from humanllm_assets_tests.lineage.small_graph import World as SmallWorld
 from humanllm_assets_tests.lineage.test_staleness_oracle import START, refresh
@@ -113,7 +113,7 @@ def test_a_gate_that_was_opened_says_so_in_the_manifest(world):
 def test_the_gate_refuses_uncommitted_code_where_the_profile_says_so(world, monkeypatch):
     strict = world._profile.execution.model_copy(update={"require_clean_code": True})
     world._profile = world._profile.model_copy(update={"execution": strict})
-    monkeypatch.setattr("humanllm_assets.lineage.gate.code_state", lambda: {"commit": "f" * 40, "dirty": False})
+    monkeypatch.setattr("humanllm_assets.lineage.staleness.gate.code_state", lambda: {"commit": "f" * 40, "dirty": False})
     monkeypatch.setattr("humanllm_assets.lineage.step.code_state", lambda: {"commit": "f" * 40, "dirty": True})
     world.run(("filtered", "a"), force=True)
     monkeypatch.setattr("humanllm_assets.lineage.step.code_state", lambda: {"commit": "f" * 40, "dirty": False})

@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from humanllm_assets.build import build_graph
-from humanllm_assets.lineage.takedown import forget
+from humanllm_assets.commands.forget import forget_user
+from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage.tombstones import user_hash
 from humanllm_assets_tests.lineage.reddit_world import (
     NAMES,
@@ -25,7 +25,7 @@ from humanllm_assets_tests.lineage.reddit_world import (
 )
 from resources import dummy_server
 from resources.dummy_server import DummyServer
-from resources.prompts import PROMPTS, Prompt
+from resources.prompting.prompts import PROMPTS, Prompt
 
 BY_PLACE = sorted(USERS["one"], key=lambda name: user_hash(f"reddit/{name}"))
 ASKED = {*NAMES} - {BY_PLACE[-1]}  # the last of slice `one` has no place
@@ -116,7 +116,7 @@ def test_a_user_who_leaves_the_file_asks_nothing(world):
 def test_a_takedown_asks_nothing_and_leaves_nothing_of_the_user(world):
     name = BY_PLACE[0]
     assert name in world.published_text().lower()
-    tombstone = forget(world.project.profile, world.project.home, world.project.store, f"reddit/{name}", "asked for it")
+    tombstone = forget_user(world.project.profile, world.project.home, world.project.store, f"reddit/{name}", "asked for it")
     assert tombstone.slots == {"reddit": ["one"]}
     assert name not in world.project.home.tombstones.read_text()
     assert world.run() == []
@@ -147,7 +147,7 @@ def test_takedowns_of_commenters_and_buyers_ask_nothing_and_take_nothing_from_ot
     assert min(sold)[0] == project.profile.thresholds.rules.amazon.min_item_purchases
     forgotten = dict.fromkeys(assets, min(sold)[1]) | {assets[0]: min(user for user, _ in before[assets[0]])}
     for user in {*forgotten.values()}:
-        forget(project.profile, project.home, project.store, user, "")
+        forget_user(project.profile, project.home, project.store, user, "")
     assert ("amazon_core", "") in run_graph(project, graph, targets)
     assert dummy.requests == asked
     for asset, user in forgotten.items():

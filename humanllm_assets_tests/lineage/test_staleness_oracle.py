@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from humanllm_assets.lineage.plan import plan
-from humanllm_assets.runs import drive
+from humanllm_assets.lineage.staleness.plan import plan
+from humanllm_assets.planning.drive import drive
 from humanllm_assets_tests.lineage.llm_world import Expected, Item, ModelServer, Record, State, World, expected
 
 SCRIPTS = int(os.environ.get("HUMANLLM_EDIT_SCRIPTS", "60"))

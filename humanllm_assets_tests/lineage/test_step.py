@@ -6,9 +6,10 @@ import errno
 
 import pytest
 
-from humanllm_assets.lineage.plan import plan
+from humanllm_assets.lineage.nodes import StepError
 from humanllm_assets.lineage.snapshots import SnapshotError, altered_files
-from humanllm_assets.lineage.step import ContractFailed, StepError
+from humanllm_assets.lineage.staleness.plan import plan
+from humanllm_assets.lineage.step import ContractFailed
 from humanllm_assets_tests.lineage.small_graph import World
 
 EVERYTHING = [("raw", "a"), ("raw", "b"), ("scaled", "a"), ("scaled", "b"), ("total", "")]

@@ -15,7 +15,7 @@ from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, Scripte
 from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.engine import LLMRequest
 from resources.profile import Qc, Role
-from resources.prompts import Prompt
+from resources.prompting.prompts import Prompt
 
 
 def test_metrics_apply_as_q2_says() -> None:

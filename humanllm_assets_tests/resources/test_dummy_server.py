@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from resources.dummy_server import DummyServer, answer_to
-from resources.prompts import json_schema
+from resources.prompting.prompts import json_schema
 
 
 class Mood(Enum):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from humanllm_assets.build import build_graph
+from humanllm_assets.graph import build_graph
 from resources.home import Home
 from resources.profile import PROFILES, ProfileError, load_profile, parse_profile, resolve_path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
-from resources.prompts import PROMPTS, Prompt, PromptError, json_schema
+from resources.prompting.prompts import PROMPTS, Prompt, PromptError, json_schema
 
 FRONT = "---\nname: p\nrole: judge\nschema: {schema}\ndescription: a test\n---\n"
 BODY = "## system\nYou judge.\n\n## user\n<record>\n{{ text }}\n</record>\n"
@@ -58,7 +58,7 @@ def test_bad_file_is_explained(tmp_path: Path, text: str, message: str) -> None:
 def test_unknown_prompt_and_schema_are_explained(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match="does not exist"):
         Prompt.load("nothing", tmp_path)
-    for schema in ("nowhere:Thing", "resources.prompts:Nothing", "resources.prompts:Prompt"):
+    for schema in ("nowhere:Thing", "resources.prompting.prompts:Nothing", "resources.prompting.prompts:Prompt"):
         with pytest.raises(PromptError, match="schema|pydantic"):
             _ = load(tmp_path, FRONT.format(schema=schema) + BODY).schema
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from humanllm_assets.asking.texts import CUT_MARK, cut_end, cut_oldest
 from resources.models import ModelError
-from resources.tokens import CUT_MARK, FolderCounter, cut_end, cut_oldest
+from resources.profile import ProfileError
+from resources.prompting.tokens import FolderCounter
 
 
 def words(texts: Sequence[str]) -> list[int]:
@@ -29,7 +31,7 @@ def test_gap_is_never_jumped() -> None:
 
 def test_single_long_text_loses_its_end_and_is_marked() -> None:
     assert cut_oldest(["x", "a b c d e"], 3, words) == (["a b" + CUT_MARK], 1)
-    with pytest.raises(ValueError, match="max_input_tokens"):
+    with pytest.raises(ProfileError, match="max_input_tokens"):
         cut_end("a b c", 0, words)
 
 

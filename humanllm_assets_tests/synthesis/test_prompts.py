@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from resources.prompts import Prompt, PromptError
+from resources.prompting.prompts import Prompt, PromptError
 
 JUDGES = ("judge_persona", "judge_profile", "judge_stories", "judge_style", "judge_scenario", "judge_qa")
 VALUES: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, Scripte
 from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.engine import LLMRequest
 from resources.profile import Users
-from resources.prompts import Prompt
+from resources.prompting.prompts import Prompt
 
 SENTENCE = "The user waits at the lake for a friend who promised to come. " * 2
 

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from humanllm_assets.synthesis.users import PROMPTS, record_text, user_sets, write_profiles
+from humanllm_assets.asking.texts import record_text
+from humanllm_assets.synthesis.users import PROMPTS, user_sets, write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import column, record, with_table
 from resources.engine import LLMRequest
 from resources.profile import Role, Users
-from resources.prompts import Prompt
+from resources.prompting.prompts import Prompt
 
 LONG = "She likes quiet mornings and writes about them. " * 12
 

@@ -19,7 +19,7 @@ from humanllm_assets_tests.resources.engine_helpers import make_engine
 from resources.dummy_server import DummyServer
 from resources.engine import Engine
 from resources.profile import Labels, Qc, Role, Users
-from resources.prompts import Prompt
+from resources.prompting.prompts import Prompt
 
 TEXT = "I walked to the lake with my sister, and we talked about home, work and the strange summer that was over. " * 3
 

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from humanllm_assets.tasks.plans import MissingTable, UnknownPair, make_plan, pairs
+from humanllm_assets.partitions import UnknownPair, pairs
+from humanllm_assets.tasks.plans import MissingTable, make_plan
 from humanllm_assets.tasks.samples import (
     COMMENT_WORDS,
     Candidate,

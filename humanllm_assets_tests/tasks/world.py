@@ -8,7 +8,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from humanllm_assets.tables import FILTERED, PROFILES, SCENARIOS, SOCIAL_QA, Table, arrow_schema
+from humanllm_assets.sql import Table, arrow_schema
+from humanllm_assets.tables import FILTERED, PROFILES, SCENARIOS, SOCIAL_QA
 
 START = datetime(2020, 1, 1)
 _WORDS = (

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from humanllm_assets.training.order import EMPTY, count_places, cut_log, epoch_order, places_of, read_log, stream
+from humanllm_assets.training.order import EMPTY, count_places, epoch_order, places_of, stream
+from resources.training import cut_log, read_log
 
 IDS = [f"s{i}" for i in range(23)]
 

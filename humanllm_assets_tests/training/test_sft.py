@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from humanllm_assets.training.launch import TrainingError, Work, prepare_work, read_outcome, run_sft, sft_command
-from humanllm_assets.training.order import read_log
+from humanllm_assets.training.assets import RANK_MODULE
 from resources.profile import Hyperparameters, Launch, Recipe
+from resources.training import TrainingError, Work, prepare_work, read_log, read_outcome, run_sft, sft_command
 
 pytestmark = pytest.mark.real_engine
 STEPS, BATCH, SAMPLES = 12, 8, 40
@@ -42,7 +42,7 @@ def samples(tmp_path_factory) -> Path:
 def prepared(folder: Path, samples: Path, models: Path, launch: Launch = CPU, **changed: Any) -> Work:
     hyper: dict[str, Any] = {"batch_size": BATCH, "epochs": 2.3, "max_length": 256, "learning_rate": 1e-3, "warmup_ratio": 0.25}
     recipe = Recipe(base_model="tiny", hyperparameters=Hyperparameters(**(hyper | changed)))
-    return prepare_work(folder, samples=samples, base_model=models / "base", recipe=recipe, launch=launch)
+    return prepare_work(folder, samples=samples, base_model=models / "base", recipe=recipe, launch=launch, module=RANK_MODULE)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_finished_training_is_not_run_again(undisturbed):
 @pytest.mark.parametrize("killed", ["launcher", "caller"])
 def test_killed_training_resumes_to_the_same_weights(tmp_path, samples, models, undisturbed, killed):
     work = prepared(tmp_path / "work", samples, models)
-    argv, env = sft_command(CPU, work.config)
+    argv, env = sft_command(CPU, work.config, RANK_MODULE)
     if killed == "caller":  # a step process in between, which is the one that asks for the training
         argv = ["/bin/sh", "-c", 'export HUMANLLM_LAUNCHED_BY=$$; "$@" & echo; wait', "sh", *argv]
     launcher = subprocess.Popen(argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,0 +1,158 @@
+"""Rows in, LLM replies out: what F5, F6, P1-P4, E1, B1 and Q1-Q4 share.
+
+What belongs here: reading tables row by row, cutting long texts, keeping each reply together with its row, and the counts by
+which a stage proves that nothing was lost. What does not: prompts, schemas, rules of one stage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from humanllm_assets.lineage.nodes import Step
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from resources.engine import Engine
+    from resources.profile import Role
+    from resources.prompting.prompts import Prompt
+
+Row = dict[str, Any]
+Write = Callable[[str, list[Row]], None]  # (table, rows): appends rows to an output table of the asset
+Log = Callable[[str], None]
+
+
+def read_rows(con: duckdb.DuckDBPyConnection, query: str, size: int = 500) -> Iterator[Row]:
+    """Rows of a query as dicts, `size` at a time, through a cursor of their own: `con` stays free for other statements.
+
+    A cursor sees tables and views, but no temporary ones and no registered Python objects.
+    """
+    cursor = con.cursor()
+    try:
+        cursor.execute(query)
+        names = [column[0] for column in cursor.description or ()]
+        while rows := cursor.fetchmany(size):
+            for values in rows:
+                yield dict(zip(names, values, strict=True))
+    finally:
+        cursor.close()
+
+
+class Sink:
+    """Collects rows per table and hands them to `write` in batches; leaving the context writes what is left."""
+
+    def __init__(self, write: Write, size: int = 500) -> None:
+        self._write, self._size = write, size
+        self._rows: dict[str, list[Row]] = {}
+
+    def add(self, table: str, row: Row) -> None:
+        rows = self._rows.setdefault(table, [])
+        rows.append(row)
+        if len(rows) >= self._size:
+            self._write(table, self._rows.pop(table))
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            for table, rows in self._rows.items():
+                self._write(table, rows)
+        self._rows = {}
+
+
+@dataclass
+class Counts:
+    """What became of the rows of one call. `check` states the conservation laws."""
+
+    rows_in: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)  # by reason
+    asked: int = 0  # LLM requests
+    answered: int = 0
+    failed: Counter[str] = field(default_factory=Counter)  # LLM requests without a valid reply, by prompt
+    cut_texts: int = 0  # requests whose user text was cut to the role's input limit
+    cleaned: Counter[str] = field(default_factory=Counter)  # F5: what the deterministic cleaning still found, by kind
+
+    def check(self) -> Counts:
+        """Raises:
+        RuntimeError: rows in differ from rows kept plus dropped, or requests from replies plus failures.
+        """
+        if self.rows_in != self.kept + self.dropped.total():
+            raise RuntimeError(f"{self.rows_in} rows came in, but {self.kept} were kept and {self.dropped.total()} dropped")
+        if self.asked != self.answered + self.failed.total():
+            raise RuntimeError(f"{self.asked} requests were made, but {self.answered} answered and {self.failed.total()} failed")
+        return self
+
+
+@dataclass(frozen=True)
+class Question:
+    """One LLM request together with the row that it is about."""
+
+    key: str  # id of the item asked for
+    subject: str  # user id
+    prompt: Prompt
+    values: dict[str, Any]  # of the template
+    row: Any
+
+
+def replies(
+    engine: Engine,
+    role: Role,
+    questions: Iterable[Question],
+    counts: Counts,
+    sink: Sink,
+    *,
+    label: str,
+    log: Log,
+    total: int | None = None,
+) -> Iterator[tuple[Question, Any]]:
+    """Ask lazily; yield each question with its validated value, or with `Failed`, in the order of the replies.
+
+    A failed request also becomes a row of the table `failures`. Memory holds only the rows in flight.
+    """
+    from resources.engine import LLMRequest
+
+    waiting: dict[str, Question] = {}
+
+    def requests() -> Iterator[LLMRequest]:
+        for question in questions:
+            waiting[question.key] = question
+            counts.asked += 1
+            yield LLMRequest(
+                key=question.key,
+                messages=question.prompt.render(**question.values),
+                schema=question.prompt.schema,
+                subject=question.subject,
+            )
+
+    for reply in engine.ask(role, requests(), label=label, log=log, total=total):
+        question = waiting.pop(reply.key)
+        if reply.value is None:
+            reason = reply.reason or "invalid"
+            counts.failed[question.prompt.name] += 1
+            sink.add("failures", {"item_id": question.key, "prompt": question.prompt.name, "reason": reason, "raw": reply.raw})
+            yield question, Failed(reason)
+        else:
+            counts.answered += 1
+            yield question, reply.value
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A request that got no valid reply."""
+
+    reason: str
+
+
+def llm_measures(step: Step, counts: Counts) -> None:
+    """The measures that every LLM asset's contract reads."""
+    step.measures |= {
+        "llm_asked": counts.asked,
+        "llm_failed": counts.failed.total(),
+        "llm_failure_rate": counts.failed.total() / counts.asked if counts.asked else 0.0,
+        "cut_texts": counts.cut_texts,
+    }

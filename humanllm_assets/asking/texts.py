@@ -1,0 +1,92 @@
+"""Records as prompts show them, cut to a role's token limit.
+
+What belongs here: what decides the text that a model sees of a record. What does not: templates (`resources/prompting/prompts.py`),
+counting tokens (`resources/prompting/tokens.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from resources.profile import ProfileError
+
+if TYPE_CHECKING:
+    from resources.engine import Engine
+    from resources.profile import Role
+    from resources.prompting.tokens import Counter
+
+Row = Mapping[str, Any]
+CUT_MARK = " […]"  # ends a text that was itself cut
+
+
+def record_text(row: Row) -> str:
+    """One record as prompts show it: its day, what it refers to, and the text.
+
+    Amazon: the item and the rating stand before the review. A Reddit title is part of the text already.
+    """
+    lines = [f"[{row['created_at']:%Y-%m-%d}]"]
+    if row["source"] == "amazon":
+        item, rating = row["context_title"] or "an item", row["rating"]
+        lines[0] += f" Review of {item}" + (f", {rating:g} of 5 stars" if rating is not None else "")
+        if row["title"]:
+            lines.append(row["title"])
+    return "\n".join([*lines, row["text"]])
+
+
+def records_text(engine: Engine, role: Role, texts: list[str]) -> tuple[str, int, bool]:
+    """Chronological texts as one prompt text within `role.max_input_tokens`: (text, oldest texts left out, anything cut).
+
+    The newest text always stays; when it alone is too long it loses its end.
+    """
+    if sum(len(text.encode("utf-8", "replace")) for text in texts) <= role.max_input_tokens:  # a token holds at least one byte
+        return "\n\n".join(texts), 0, False
+    kept, left_out = cut_oldest(texts, role.max_input_tokens, partial(engine.count_tokens, role.model))
+    return "\n\n".join(kept), left_out, left_out > 0 or kept[-1] != texts[-1]
+
+
+def cut_to_fit(engine: Engine, role: Role, text: str) -> tuple[str, bool]:
+    """The beginning of one record's text that fits `role.max_input_tokens`, and whether anything was cut."""
+    if len(text.encode("utf-8", "replace")) <= role.max_input_tokens:  # a token holds at least one byte: no need to count
+        return text, False
+    kept = cut_end(text, role.max_input_tokens, partial(engine.count_tokens, role.model))
+    return kept, kept != text
+
+
+def cut_oldest(texts: Sequence[str], budget: int, counter: Counter) -> tuple[list[str], int]:
+    """Keep the newest of `texts` (oldest first) that fit in `budget` tokens together.
+
+    Returns the kept texts, oldest first, and how many of the oldest were left out. The newest text is always kept: when it
+    alone exceeds the budget, its end is cut and marked with `CUT_MARK` (people put first what matters), and it does not
+    count as left out.
+
+    Raises:
+        ProfileError: the budget cannot hold even the cut mark.
+    """
+    if not texts:
+        return [], 0
+    counts = counter(texts)
+    kept = len(texts)
+    left = budget
+    while kept and counts[kept - 1] <= left:
+        kept -= 1
+        left -= counts[kept]
+    if kept == len(texts):
+        return [cut_end(texts[-1], budget, counter)], len(texts) - 1
+    return list(texts[kept:]), kept
+
+
+def cut_end(text: str, budget: int, counter: Counter) -> str:
+    """`text` if it fits in `budget` tokens, else its longest beginning that fits together with `CUT_MARK`."""
+    if counter([text])[0] <= budget:
+        return text
+    if counter([CUT_MARK])[0] > budget:
+        raise ProfileError(f"a budget of {budget} tokens cannot hold any text; raise max_input_tokens of the role")
+    low, high = 0, len(text)  # the beginning of length `low` fits, the one of length `high` does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if counter([text[:middle].rstrip() + CUT_MARK])[0] <= budget:
+            low = middle
+        else:
+            high = middle
+    return text[:low].rstrip() + CUT_MARK

@@ -1,0 +1,126 @@
+"""`humanllm forget` and `humanllm gc`: what each shows, asks and does.
+
+What belongs here: the order of what the commands do. What does not: finding and deleting (`lineage/removal/`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from humanllm_assets.filtering.selection import select_for_llm
+from humanllm_assets.graph import build_graph
+from humanllm_assets.lineage.removal import gc, takedown
+from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.lineage.tombstones import Tombstone, empty_slots, read_tombstones
+from humanllm_assets.orchestration.instance import running_since
+from humanllm_assets.sql import literal
+from resources.profile import site_of
+
+if TYPE_CHECKING:
+    from resources.home import Home
+    from resources.profile import Profile
+
+Echo = Callable[[str], None]
+
+
+def list_forgotten(home: Home, echo: Echo) -> None:
+    """Print who is forgotten, by hash."""
+    for t in read_tombstones(home):
+        echo(f"{t.forgotten_at[:10]}  {t.site:<8} {t.user_sha256[:12]}  {t.reason}")
+
+
+def forget(
+    profile: Profile,
+    home: Home,
+    user: str,
+    reason: str,
+    *,
+    purge: bool,
+    as_json: bool,
+    confirm: Callable[[str], bool] | None,
+    echo: Echo,
+) -> int:
+    """Show what holds a user, write the tombstone and, with `purge`, delete what is left; returns the exit code.
+
+    Args:
+        as_json: print data; without `confirm` being None nothing is changed then.
+        confirm: asked before anything is changed; None: yes.
+
+    Raises:
+        TakedownError: the text is no user id, a run is in progress, or published snapshots still hold the user.
+        JournalInUse: another process uses the journal, which therefore cannot be written anew.
+    """
+    takedown.check_user(profile, user)
+    graph, store = build_graph(profile, home.prepare(profile)), SnapshotStore(home.root)
+    held, unreadable = takedown.holdings(graph, store, user), takedown.quarantined(profile, store, user)
+    done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held], "unreadable_rows": unreadable}
+    if not as_json:
+        for line in takedown.lines(held, unreadable, user):
+            echo(line)
+        if confirm and not confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
+            return 1
+    if confirm is None or not as_json:
+        done["tombstone"] = forget_user(profile, home, store, user, reason).model_dump()
+        if purge:
+            if running_since(home) is not None:
+                raise takedown.TakedownError(
+                    "a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge"
+                )
+            done["receipt"] = str(takedown.purge(graph, home, store, user))
+    echo(json.dumps(done, indent=1) if as_json else takedown.said(user, done))
+    return 0
+
+
+def forget_user(profile: Profile, home: Home, store: SnapshotStore, user: str, reason: str) -> Tombstone:
+    """Write the user's tombstone, with the slots that the user holds now and that stay empty.
+
+    Raises:
+        TakedownError: the text is no user id.
+    """
+    slots = {s: held for s in profile.sources if (held := occupied_slots(profile, home, store, s, user))}
+    return takedown.forget(profile, home, user, reason, slots)
+
+
+def occupied_slots(profile: Profile, home: Home, store: SnapshotStore, source: str, user: str) -> list[str]:
+    """The slices of a source in which the user holds one of the slots that the caps allow; none without a cap on users."""
+    caps = profile.thresholds.caps
+    if caps.max_users_per_slice is None or site_of(source) != user.split("/")[0]:
+        return []
+    held = []
+    for slice_name in profile.sources[source].slices:  # type: ignore[index]
+        snapshot = store.published(f"eligible_{source}", slice_name)
+        if snapshot is None:
+            continue
+        with duckdb.connect() as con:
+            con.execute(f"create view records as select * from read_parquet({literal(snapshot.path('records'))})")
+            select_for_llm(con, caps, empty_slots(home, source, slice_name))
+            if con.execute("select count(*) from selected where user_id = ?", [user]).fetchall()[0][0]:
+                held.append(slice_name)
+    return held
+
+
+def collect_garbage(
+    profile: Profile, home: Home, *, grace_minutes: float, rejected_days: float, remove: bool, echo: Echo
+) -> None:
+    """List what neither a published partition nor a checkpoint was made from, and remove it when told to."""
+    graph, now = build_graph(profile, home.prepare(profile)), time.time()
+    since = running_since(home)
+    if since is not None:
+        echo(f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays")
+    before = min(now, since or now) - 60 * grace_minutes
+    store = SnapshotStore(home.root)
+    found = gc.garbage(graph, home, store, before=before, rejected_before=now - gc.DAY_S * rejected_days)
+    for line in gc.lines(found):
+        echo(line)
+    if not found:
+        echo("nothing to remove")
+    elif remove:
+        echo(f"{gc.size(gc.remove(found))} freed")
+    else:
+        echo(f"{gc.size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")

@@ -1,0 +1,239 @@
+"""Contracts: what must hold for a table before it is published, as data.
+
+A suite is a YAML file under `suites/`: per table its key column and a list of Great Expectations expectations, each with an id,
+a severity (critical blocks publishing, warning and info do not) and thresholds written `{$PARAMETER: qc.overall_above}`. They
+are filled here from the profile's `Thresholds`, the very object that the filter SQL reads, so that a rule and its contract
+cannot drift apart and the reports show numbers. The table named `measures` is one row of numbers that the step computed.
+
+What belongs here: loading, resolving, hashing and describing suites. What does not: running them (`gx_runner.py`) and showing
+them in Dagster (`checks.py`). This module never imports Great Expectations, which costs seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from resources.errors import Explained
+from resources.profile import Strict, Thresholds
+
+SUITES = Path(__file__).resolve().parent / "suites"
+MEASURES = "measures"
+CUSTOM_QUERY = "unexpected_rows_expectation"  # SQL that selects the rows which must not exist
+Severity = Literal["critical", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
+
+
+class ContractError(Explained):
+    """A suite that cannot be used, or a step that does not give a contract what it checks."""
+
+
+class _ExpectationYaml(Strict):
+    id: str
+    type: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    severity: Severity = "critical"
+    description: str = ""
+
+
+class _TableYaml(Strict):
+    key: str | None = None
+    optional: bool = False
+    expectations: list[_ExpectationYaml]
+
+
+class _SuiteYaml(Strict):
+    description: str
+    tables: dict[str, _TableYaml]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One rule with its thresholds filled in. `id` is `<table>.<id in the YAML>`, unique in its contract."""
+
+    id: str
+    table: str
+    type: str
+    kwargs: Mapping[str, Any]
+    severity: Severity
+    description: str
+
+    @property
+    def rule(self) -> str:
+        """The rule in words, for example `records.n_chars >= 300 where source = reddit`."""
+        return rule_text(self)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a contract: the column that names its rows, and whether a partition may do without it."""
+
+    key: str | None
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Contract:
+    name: str
+    description: str
+    tables: Mapping[str, Table]
+    expectations: tuple[Expectation, ...]
+
+    @classmethod
+    def load(cls, name: str, thresholds: Thresholds, source: str | None = None) -> Contract:
+        """The suite `suites/<name>.yaml` with its thresholds filled in.
+
+        With `source`, `{source}` in the suite stands for it, and the contract is called `<name>_<source>`.
+
+        Raises:
+            ContractError: the suite does not exist or is malformed, an id occurs twice, a threshold does not exist or is null,
+                or the suite needs a source and none was given.
+        """
+        path = SUITES / f"{name}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in SUITES.glob("*.yaml")))
+            raise ContractError(f"there is no suite `{name}`; add {path.name} to {SUITES.name}/ or use one of: {known}")
+        return cls.parse(f"{name}_{source}" if source else name, path.read_text(encoding="utf-8"), thresholds, source)
+
+    @classmethod
+    def parse(cls, name: str, text: str, thresholds: Thresholds, source: str | None = None) -> Contract:
+        """Like `load`, from the suite's YAML text."""
+        try:
+            suite = _SuiteYaml.model_validate(yaml.safe_load(text))
+        except ValidationError as e:
+            problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())
+            raise ContractError(f"suite `{name}` is malformed: {problems}") from e
+        expectations: list[Expectation] = []
+        for table, content in suite.tables.items():
+            if content.key is None and table != MEASURES:
+                raise ContractError(f"suite `{name}`: table `{table}` needs a `key`, the column that names a failing row")
+            for e in content.expectations:
+                where = f"suite `{name}`, {table}.{e.id}"
+                if e.type == CUSTOM_QUERY and not e.description:
+                    raise ContractError(f"{where} is a query; add a `description` that says the rule in words")
+                if table == MEASURES and "column" not in e.kwargs:
+                    raise ContractError(f"{where} must name the measure that it checks in kwargs.column")
+                kwargs = _resolve(e.kwargs, thresholds, source, where)
+                expectations.append(Expectation(f"{table}.{e.id}", table, e.type, kwargs, e.severity, e.description))
+        ids = [e.id for e in expectations]
+        if twice := sorted({i for i in ids if ids.count(i) > 1}):
+            raise ContractError(f"suite `{name}` uses an id twice: {', '.join(twice)}; give each expectation its own")
+        tables = {t: Table(content.key, content.optional) for t, content in suite.tables.items()}
+        description = _resolve(suite.description, thresholds, source, f"suite `{name}`, description")
+        return cls(name, description, tables, tuple(expectations))
+
+    @cached_property
+    def rules(self) -> dict[str, dict[str, Any]]:
+        """What decides success, by expectation: type, arguments, severity. Order, comments and descriptions do not count."""
+        return {
+            e.id: {"type": e.type, "kwargs": e.kwargs, "severity": e.severity, "optional": self.tables[e.table].optional}
+            for e in sorted(self.expectations, key=lambda e: e.id)
+        }
+
+    @cached_property
+    def version(self) -> str:
+        """Hash of the rules."""
+        return hashlib.sha256(json.dumps(self.rules, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of the measures that a step must compute for this contract."""
+        return tuple(sorted({e.kwargs["column"] for e in self.expectations if e.table == MEASURES}))
+
+    def tier(self, severity: Severity) -> tuple[Expectation, ...]:
+        return tuple(e for e in self.expectations if e.severity == severity)
+
+    def describe(self, severity: Severity) -> str:
+        """The rules of one severity as a Markdown list; shown in the UI, where a check's metadata is not."""
+        lines = [f"- {e.rule}" + (f" ({e.description})" if e.description not in e.rule else "") for e in self.tier(severity)]
+        return f"{self.description} Contract `{self.name}`, {severity}:\n\n" + "\n".join(lines)
+
+
+def _resolve(node: Any, thresholds: Thresholds, source: str | None, where: str) -> Any:
+    """Fill `{$PARAMETER: dotted.name}` and `{source}`. Whole floats become integers: 8 and 8.0 are one threshold."""
+    if isinstance(node, dict):
+        if set(node) == {"$PARAMETER"}:
+            name = _resolve(node["$PARAMETER"], thresholds, source, where)
+            return _resolve(_threshold(thresholds, name, where), thresholds, source, where)
+        return {k: _resolve(v, thresholds, source, where) for k, v in node.items()}
+    if isinstance(node, list | tuple):
+        return [_resolve(v, thresholds, source, where) for v in node]
+    if isinstance(node, str) and "{source}" in node:
+        if source is None:
+            raise ContractError(f"{where} depends on the source; load the contract with source=...")
+        return node.replace("{source}", source)
+    return int(node) if isinstance(node, float) and node.is_integer() else node
+
+
+def _threshold(thresholds: Thresholds, name: str, where: str) -> Any:
+    node: Any = thresholds
+    for part in name.split("."):
+        fields = type(node).model_fields if isinstance(node, Strict) else {}
+        if part not in fields:
+            raise ContractError(
+                f"{where} reads the threshold `{name}`, but there is no `{part}`; known here: {', '.join(fields) or 'nothing'}"
+            )
+        node = getattr(node, part)
+    if node is None or isinstance(node, Strict):
+        problem = "null" if node is None else "a group of thresholds"
+        raise ContractError(f"{where} reads the threshold `{name}`, which is {problem}; set it to a value in the profile")
+    return node
+
+
+# ---- rules in words --------------------------------------------------------------------------------------------------
+
+_WORDS = {
+    "expect_column_values_to_not_be_null": "is never null",
+    "expect_column_values_to_be_null": "is null",
+    "expect_column_values_to_be_unique": "is unique",
+    "expect_compound_columns_to_be_unique": "is unique as a combination",
+    "expect_column_to_exist": "exists",
+}
+_NOT_SHOWN = {"column", "column_list", "row_condition", "mostly"}
+
+
+def rule_text(e: Expectation) -> str:
+    """An expectation as one line that names its table, column, bounds, share and condition."""
+    kwargs = e.kwargs
+    rest = {k: v for k, v in kwargs.items() if k not in _NOT_SHOWN}
+    if e.type == CUSTOM_QUERY:
+        return f"{e.table}: {e.description}"
+    subject = kwargs.get("column") or ", ".join(kwargs.get("column_list", [])) or "number of rows"
+    strict_min, strict_max = rest.pop("strict_min", False), rest.pop("strict_max", False)
+    low, high = rest.pop("min_value", None), rest.pop("max_value", None)
+    parts = [_WORDS[e.type]] if e.type in _WORDS else []
+    if low is not None and low == high:
+        parts.append(f"= {low}")
+    else:
+        parts += [f"{'>' if strict_min else '>='} {low}"] if low is not None else []
+        parts += [f"{'<' if strict_max else '<='} {high}"] if high is not None else []
+    if "value_set" in rest:
+        parts.append("is one of " + ", ".join(map(str, rest.pop("value_set"))))
+    parts += [f"{k} = {v}" for k, v in rest.items()]
+    text = f"{e.table}.{subject} " if subject != "number of rows" else f"{e.table}: {subject} "
+    text += " and ".join(parts) or e.type.removeprefix("expect_").replace("_", " ")
+    if "mostly" in kwargs:
+        text += f" for at least {kwargs['mostly']:.0%} of the rows"
+    if condition := kwargs.get("row_condition"):
+        text += f" where {_condition_text(condition)}"
+    return text
+
+
+def _condition_text(condition: Mapping[str, Any]) -> str:
+    if condition["type"] in ("and", "or"):
+        return f" {condition['type']} ".join(_condition_text(c) for c in condition["conditions"])
+    column = condition["column"]["name"]
+    if condition["type"] == "nullity":
+        return f"{column} is {'' if condition['is_null'] else 'not '}null"
+    value = condition["parameter"]
+    return (
+        f"{column} {condition['operator'].lower().replace('==', '=')} {str(value).lower() if isinstance(value, bool) else value}"
+    )

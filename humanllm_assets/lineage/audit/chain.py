@@ -1,0 +1,216 @@
+"""The hash chain: from a snapshot through the references in manifests to everything that it was made from.
+
+A manifest names each upstream snapshot with the SHA-256 of its manifest, and each of its own files with theirs. So the hash of
+one manifest, which the published pointer holds, fixes everything above it down to the raw files.
+
+What belongs here: finding a checkpoint by its key, walking the chain, and what was found missing or altered on the way. What does
+not: reading the files themselves (`verify.py`), searching rows (`trace.py`). Neither Dagster nor the graph is needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from humanllm_assets.lineage.inventory import (
+    CHECKPOINT,
+    Damage,
+    Key,
+    Pointer,
+    key_of,
+    key_of_ref,
+    pointer_file,
+    read_pointer,
+    read_snapshot,
+    shown,
+)
+from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from resources.errors import Explained
+
+LINEAGE = "lineage.json"  # in a model folder; humanllm_assets/training/model_card.py writes it
+
+
+class AuditError(Explained):
+    """A question that cannot be answered; one sentence with the remedy."""
+
+
+@dataclass
+class Chain:
+    """A snapshot and everything that it was made from.
+
+    `nodes` in walking order, the root first; `depth` the longest way from the root; `damage` what the walk itself found:
+    manifests that are missing, unreadable, or not those that were referenced.
+    """
+
+    root: Key
+    nodes: dict[Key, Snapshot] = field(default_factory=dict)
+    depth: dict[Key, int] = field(default_factory=dict)
+    damage: list[Damage] = field(default_factory=list)
+
+    def upstream(self, key: Key) -> list[Key]:
+        """The parents of a node that could be read."""
+        return [k for ref in self.nodes[key].manifest.upstream if (k := key_of_ref(ref)) in self.nodes]
+
+    @property
+    def checkpoint(self) -> Snapshot | None:
+        """The snapshot that says which samples were consumed: the root, or the checkpoint that a merged model was made from."""
+        return next((s for s in self.nodes.values() if "consumed" in s.manifest.tables), None)
+
+
+def walk(store: SnapshotStore, root: Snapshot) -> Chain:
+    """Follow every reference from `root` to the raw sources. An altered manifest that can still be read is followed further."""
+    chain = Chain(key_of(root), {key_of(root): root}, {key_of(root): 0})
+    todo, complained = [key_of(root)], set[tuple[str, str]]()
+
+    def complain(damage: Damage) -> None:
+        if damage[:2] not in complained:
+            complained.add(damage[:2])
+            chain.damage.append(damage)
+
+    while todo:
+        child = todo.pop(0)
+        for ref in chain.nodes[child].manifest.upstream:
+            key = key_of_ref(ref)
+            if key not in chain.nodes:
+                found = read_snapshot(store, store.partition_folder(key.asset, key.partition) / key.data_version, key.manifest)
+                if isinstance(found, Damage):
+                    complain(found)
+                    continue
+                if key_of(found) != key:
+                    complain(Damage(shown(store, found.folder / key.manifest), f"altered: it describes {_names(key_of(found))}"))
+                    continue
+                chain.nodes[key] = found
+                todo.append(key)
+            elif chain.depth.get(key, 0) <= chain.depth[child]:
+                todo.append(key)  # a longer way to it: what lies above moves down too
+            chain.depth[key] = max(chain.depth.get(key, 0), chain.depth[child] + 1)
+            if chain.nodes[key].manifest_sha256 != ref.manifest_sha256:
+                where = shown(store, chain.nodes[key].folder / key.manifest)
+                complain(Damage(where, f"altered: not the manifest that {_names(child)} was made from"))
+    return chain
+
+
+def _names(key: Key) -> str:
+    return f"{key.asset}[{key.partition}]" if key.partition else key.asset
+
+
+# ---- which checkpoint ------------------------------------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    """What a key names. `folder`: the folder that was given, when it is a copy outside the snapshot."""
+
+    snapshot: Snapshot
+    published: bool
+    folder: Path | None = None
+
+
+def resolve(store: SnapshotStore, key: str) -> Target:
+    """Find a checkpoint: `recipe` (published), `recipe@<data version>` (any retained), or the path of a model folder.
+
+    Raises:
+        AuditError: nothing or more than one thing has that name, or the pointer to it is damaged.
+    """
+    if ("/" in key or key in (".", "..")) or (Path(key).is_dir() and not _retained(store, key)):
+        return _of_folder(store, Path(key))
+    recipe, _, version = key.partition("@")
+    found = _retained(store, recipe)
+    if not found:
+        known = sorted(p.name for p in (store.root / "snapshots" / CHECKPOINT).glob("[!.]*"))
+        near = difflib.get_close_matches(recipe, known, 1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known recipes: {', '.join(known) or 'none'}"
+        raise AuditError(f"no checkpoint of a recipe `{recipe}` is in {store.root}; {hint}")
+    pointer = read_pointer(store, CHECKPOINT, recipe)
+    if isinstance(pointer, Damage) and not version:
+        raise AuditError(f"{pointer}; name the version instead: {recipe}@{found[0].data_version}")
+    if version:
+        found = [s for s in found if s.data_version.startswith(version)]
+        versions = sorted({s.data_version for s in found})
+        if len(versions) != 1:
+            listed = versions or sorted({s.data_version for s in _retained(store, recipe)})
+            raise AuditError(f"{key} is {'not one checkpoint' if versions else 'no checkpoint'}; retained: {', '.join(listed)}")
+    elif pointer is None:
+        raise AuditError(f"no checkpoint of `{recipe}` is published; retained ones: {recipe}@{found[0].data_version}")
+    if isinstance(pointer, Pointer) and (not version or pointer.data_version == found[0].data_version):
+        folder = store.partition_folder(CHECKPOINT, recipe) / pointer.data_version
+        snapshot = read_snapshot(store, folder, pointer.manifest)
+        if isinstance(snapshot, Damage):
+            raise AuditError(
+                f"{shown(store, pointer_file(store, CHECKPOINT, recipe))} names a snapshot that is not there: {snapshot}"
+            )
+        return Target(snapshot, True)
+    return Target(max(found, key=lambda s: s.manifest.finished_at), False)
+
+
+def _retained(store: SnapshotStore, recipe: str) -> list[Snapshot]:
+    paths = sorted(store.partition_folder(CHECKPOINT, recipe).glob("[!.]*/manifest*.json")) if recipe else []
+    return [s for p in paths if isinstance(s := read_snapshot(store, p.parent, p.name), Snapshot)]
+
+
+def _of_folder(store: SnapshotStore, folder: Path) -> Target:
+    """The snapshot that a folder is or is a copy of: by its manifest, or by the identity in its lineage file."""
+    if not folder.is_dir():
+        raise AuditError(f"{folder} is no folder; give a recipe, recipe@version or the folder of a checkpoint or merged model")
+    file = next((f for name in ("manifest.json", LINEAGE) if (f := folder / name).is_file()), None)
+    if file is None:
+        raise AuditError(f"{folder} has neither manifest.json nor {LINEAGE}; give the folder of a checkpoint or merged model")
+    try:
+        said = json.loads(file.read_bytes())
+        identity = str(said.get("identity_hash") or said["identity"])
+    except (ValueError, KeyError, AttributeError) as e:
+        raise AuditError(f"{shown(store, file)} is altered or cut off ({e}); take a fresh copy of the model") from e
+    asset, partition = str(said.get("asset")), str(said.get("partition"))
+    pointer = read_pointer(store, asset, partition)
+    matching = []
+    for path in sorted(store.partition_folder(asset, partition).glob("[!.]*/manifest*.json")):
+        s = read_snapshot(store, path.parent, path.name)
+        if isinstance(s, Snapshot) and (s.folder.samefile(folder) or s.manifest.identity_hash == identity):
+            matching.append(s)
+    matching = [s for s in matching if s.folder.samefile(folder)] or matching
+    if not matching:
+        raise AuditError(
+            f"{folder} says it is {asset}[{partition}] of identity {identity[:16]}, which no snapshot in "
+            f"{store.root} has; name the data home it was made in by HUMANLLM_HOME"
+        )
+    named = [s for s in matching if isinstance(pointer, Pointer) and s.manifest_sha256 == pointer.manifest_sha256]
+    snapshot = named[0] if named else max(matching, key=lambda s: s.manifest.finished_at)
+    return Target(snapshot, bool(named), None if snapshot.folder.samefile(folder) else folder)
+
+
+# ---- many snapshots --------------------------------------------------------------------------------------------------
+
+
+def with_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
+    """Several snapshots and everything that any of them was made from, each once. `depth` is the longest way down
+    from what has no parents, so that parents always come before children."""
+    nodes: dict[Key, Snapshot] = {}
+    damage: list[Damage] = []
+    todo = list(roots)
+    for s in todo:
+        nodes.setdefault(key_of(s), s)
+    while todo:
+        for ref in todo.pop().manifest.upstream:
+            key = key_of_ref(ref)
+            if key in nodes:
+                continue
+            found = read_snapshot(store, store.partition_folder(key.asset, key.partition) / key.data_version, key.manifest)
+            if isinstance(found, Damage):
+                damage.append(found)
+            else:
+                nodes[key] = found
+                todo.append(found)
+    chain = Chain(Key("", "", "", ""), nodes, {}, sorted(set(damage)))
+    for key in nodes:
+        _level(chain, key)
+    return chain
+
+
+def _level(chain: Chain, key: Key) -> int:
+    if key not in chain.depth:
+        chain.depth[key] = 0  # a cycle cannot occur: a manifest holds the hashes of its parents' manifests
+        chain.depth[key] = max((1 + _level(chain, k) for k in chain.upstream(key)), default=0)
+    return chain.depth[key]

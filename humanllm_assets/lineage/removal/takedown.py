@@ -1,0 +1,382 @@
+"""Takedown: what holds a user, forgetting the user, and deleting what is left of the user (docs/takedown.md).
+
+`holdings` looks at every snapshot on disk: rows with the user's id, the samples that a checkpoint consumed in training, and what
+descends from them. `forget` writes a tombstone, which makes exactly the user's partitions stale; the graph then rebuilds without
+the user, asking no model. `purge` deletes what is no longer published: snapshots, answers, work folders, pages.
+
+What belongs here: finding and deleting. What does not: the rules that honour a tombstone (`tombstones.py`, `filtering/`).
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from humanllm_assets.lineage.audit.indexes import folder as index_folder
+from humanllm_assets.lineage.inventory import CHECKPOINT
+from humanllm_assets.lineage.nodes import Graph, display
+from humanllm_assets.lineage.removal.gc import docs_pages
+from humanllm_assets.lineage.removal.scrub import Mentions, scrub_folder
+from humanllm_assets.lineage.retained import ManifestKey, Retained, key_of, ref_key, retained
+from humanllm_assets.lineage.snapshots import PURGED, Snapshot, SnapshotStore
+from humanllm_assets.lineage.tombstones import Tombstone, adding, read_tombstones, user_hash
+from humanllm_assets.sql import literal
+from resources.errors import Explained
+from resources.files import sha256_file, write_atomically
+from resources.journal import Journal
+from resources.profile import site_of
+
+if TYPE_CHECKING:
+    from resources.home import Home
+    from resources.profile import Profile
+
+MODELS = (CHECKPOINT, "merged_model")
+
+
+class TakedownError(Explained):
+    """A takedown that cannot be done; one sentence with the remedy."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """One snapshot that holds a user: rows of its tables by table name, or none when it only descends from such a snapshot."""
+
+    snapshot: Snapshot
+    published: bool
+    rows: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        return display(self.snapshot.manifest.asset, self.snapshot.manifest.partition)
+
+    def as_dict(self) -> dict[str, Any]:
+        m = self.snapshot.manifest
+        head = {
+            "asset": m.asset,
+            "partition": m.partition,
+            "data_version": m.data_version,
+            "manifest": self.snapshot.manifest_file,
+        }
+        return {**head, "published": self.published, "rows": dict(self.rows)}
+
+
+def check_user(profile: Profile, user: str) -> str:
+    """The site of a user id.
+
+    Raises:
+        TakedownError: the text is no user id of the profile's sources.
+    """
+    site, _, name = user.partition("/")
+    sites = sorted({site_of(s) for s in profile.sources})
+    if site == "reddit_comments" and name:
+        raise TakedownError(f"commenters are Reddit users; write reddit/{name}")
+    if site not in sites or not name:
+        raise TakedownError(f"`{user}` is no user id; write SOURCE/USER, where SOURCE is one of: {', '.join(sites)}")
+    return site
+
+
+# ---- what holds a user -----------------------------------------------------------------------------------------------
+
+
+def holdings(graph: Graph, store: SnapshotStore, user: str) -> list[Holding]:
+    """Every snapshot on disk that holds a user, parents first within the graph; published ones before retained ones.
+
+    A snapshot holds the user when one of its tables has a row with the user's id, when it is a checkpoint that consumed a sample
+    of the user, or when it was made from a snapshot that holds the user (a merged model, an answer to a question, a report). For
+    checkpoints the consumed samples decide alone: a user of the test split was not trained on.
+    """
+    return _holdings(graph, retained(graph, store), user)
+
+
+def _holdings(graph: Graph, found: Retained, user: str) -> list[Holding]:
+    rows = _rows_of_user(found.snapshots.values(), user)
+    holds: dict[ManifestKey, bool] = {}
+
+    def held(key: ManifestKey) -> bool:
+        if key not in holds:
+            holds[key] = False  # a manifest never descends from itself
+            snapshot = found.snapshots.get(key)
+            if snapshot is not None:
+                above = [ref_key(r) for r in snapshot.manifest.upstream]
+                if snapshot.manifest.asset == CHECKPOINT:
+                    if consumed := _consumed(snapshot, [found.snapshots[k] for k in above if k in found.snapshots], user):
+                        rows[key] = {"consumed": consumed}
+                    holds[key] = key in rows
+                else:
+                    holds[key] = key in rows or any([held(k) for k in above])
+        return holds[key]
+
+    order = {name: i for i, name in enumerate(graph.nodes)}
+    published = found.published
+    listed = [Holding(s, k in published, rows.get(k, {})) for k, s in found.snapshots.items() if held(k)]
+    return sorted(listed, key=lambda h: (not h.published, order.get(h.snapshot.manifest.asset, len(order)), h.name))
+
+
+def quarantined(profile: Profile, store: SnapshotStore, user: str) -> dict[str, int]:
+    """Unreadable rows of the site's published slices whose raw text mentions the user's name, by file: no rule can read whose
+    they are, so a takedown leaves them."""
+    site, _, name = user.partition("/")
+    slices = [(f"eligible_{s}", p) for s, source in profile.sources.items() if site_of(s) == site for p in source.slices]
+    files = [literal(str(s.path("quarantine"))) for ap in slices if (s := store.published(*ap)) is not None]
+    if not files:
+        return {}
+    with duckdb.connect() as con:
+        query = f"select file, count(*) from read_parquet([{', '.join(files)}]) where contains(raw, ?) group by 1 order by 1"
+        return dict(con.execute(query, [name]).fetchall())
+
+
+def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[ManifestKey, dict[str, int]]:
+    """Rows with the user's id, by manifest and table; and, as `<table> of others`, rows about others that were made from the
+    user's records (a benchmark's question with the user's text as a wrong option). One query per table of an asset."""
+    files: dict[tuple[str, str], dict[str, list[ManifestKey]]] = {}
+    for s in snapshots:
+        for table in s.manifest.tables:
+            if s.path(table).is_file():
+                files.setdefault((s.manifest.asset, table), {}).setdefault(str(s.path(table)), []).append(key_of(s))
+    found: dict[ManifestKey, dict[str, int]] = {}
+    with duckdb.connect() as con:
+        con.execute("create table theirs (record_id varchar)")
+        with_records = []
+        for (_, table), keys in files.items():
+            listed = f"read_parquet([{', '.join(literal(f) for f in keys)}], filename = true, union_by_name = true)"
+            columns = {r[0] for r in con.execute(f"describe select * from {listed}").fetchall()}
+            if "user_id" not in columns:
+                continue
+            _add_rows(con, found, table, keys, f"from {listed} where user_id = $1", user)
+            if "record_id" in columns:
+                con.execute(f"insert into theirs select distinct record_id from {listed} where user_id = $1", [user])
+            if "record_ids" in columns:
+                with_records.append((table, keys, listed))
+        for table, keys, listed in with_records:
+            others = f"from {listed} where user_id <> $1 and list_has_any(record_ids, (select list(record_id) from theirs))"
+            _add_rows(con, found, f"{table} of others", keys, others, user)
+    return found
+
+
+def _add_rows(
+    con: duckdb.DuckDBPyConnection,
+    found: dict[ManifestKey, dict[str, int]],
+    name: str,
+    keys: Mapping[str, Sequence[ManifestKey]],
+    rows: str,
+    user: str,
+) -> None:
+    for file, n in con.execute(f"select filename, count(*) {rows} group by 1", [user]).fetchall():
+        for key in keys[file]:
+            found.setdefault(key, {})[name] = n
+
+
+def _consumed(checkpoint: Snapshot, upstream: Iterable[Snapshot], user: str) -> int:
+    """Samples of the user that a training run consumed: rows of `consumed` whose sample or record is the user's."""
+    ids = {"samples": "sample_id", "records": "record_id"}  # of task_datasets, and of filtered_* (raw continuation)
+    theirs = [
+        f"select {column} from read_parquet({literal(str(s.path(table)))}) where user_id = $1"
+        for s in upstream
+        for table, column in ids.items()
+        if table in s.manifest.tables and s.path(table).is_file()
+    ]
+    if not theirs or not checkpoint.path("consumed").is_file():
+        return 0
+    with duckdb.connect() as con:
+        query = f"select count(*) from read_parquet({literal(str(checkpoint.path('consumed')))}) where sample_id in ({' union all '.join(theirs)})"
+        return con.execute(query, [user]).fetchall()[0][0]
+
+
+# ---- forgetting ------------------------------------------------------------------------------------------------------
+
+
+def forget(profile: Profile, home: Home, user: str, reason: str, slots: Mapping[str, list[str]]) -> Tombstone:
+    """Write the user's tombstone; a user who has one keeps it.
+
+    Args:
+        slots: by source the slices in which the user holds one of the slots that the caps allow, and which stays empty.
+
+    Raises:
+        TakedownError: the text is no user id.
+        TombstoneError: the tombstones cannot be read.
+    """
+    site, hashed = check_user(profile, user), user_hash(user)
+    with adding(home) as tombstones:
+        for known in tombstones:
+            if (known.site, known.user_sha256) == (site, hashed):
+                return known
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        tombstone = Tombstone(site=site, user_sha256=hashed, reason=reason, forgotten_at=now, slots=dict(slots))
+        tombstones.append(tombstone)
+    return tombstone
+
+
+# ---- deleting --------------------------------------------------------------------------------------------------------
+
+
+def blocking(held: Iterable[Holding], user: str) -> str | None:
+    """Why a purge has to wait, with what to type; None when no published snapshot holds the user."""
+    names = [h.name for h in held if h.published]
+    if not names:
+        return None
+    models = [n for n in names if n.startswith(MODELS)]
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
+    targets = "".join(f" '{n}'" for n in names) if len(names) <= 4 else ""
+    other = f"; or take the recipe out of the profile, which unpublishes {', '.join(models)}" if models else ""
+    return f"{shown} still hold {user} and are published; rebuild first: humanllm refresh{targets}{other}"
+
+
+def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
+    """Delete what is left of a forgotten user below the home; returns the receipt's file. No step may be running.
+
+    Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders
+    whose data hold the user; pages that name the user; indexes of audits; leftovers of steps that died. In Dagster's records of past runs the ids of
+    the user and of the user's records are replaced, and the values shown beside them. A deleted snapshot's folder keeps
+    `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next one.
+
+    Raises:
+        TakedownError: the user has no tombstone, a published snapshot holds the user, or a damaged one may.
+        JournalInUse: see `Journal.purge`.
+    """
+    hashed = user_hash(user)
+    if not any(t.user_sha256 == hashed for t in read_tombstones(home)):
+        raise TakedownError(f"{user} is not forgotten yet, so the next run would bring it back; run: humanllm forget {user}")
+    found = retained(graph, store)
+    if found.damaged:
+        damaged = found.damaged[0].relative_to(store.root)
+        raise TakedownError(f"{damaged} is damaged, and may hold {user}; delete its folder, then purge again")
+    held = _holdings(graph, found, user)
+    if reason := blocking(held, user):
+        raise TakedownError(reason)
+    staying = found.folders(found.published)
+    gone = {h.snapshot.folder: h for h in held if h.snapshot.folder not in staying}
+    mentions = Mentions([user, *_record_ids(gone, user)])
+    now = datetime.now(UTC)
+    path = home.receipts / f"{now:%Y%m%dT%H%M%SZ}-{hashed[:12]}.json"
+    receipt: dict[str, Any] = {"takedown": hashed, "purged_at": now.isoformat(timespec="seconds"), "complete": False}
+    receipt["snapshots"] = [_described(s) for s in found.snapshots.values() if s.folder in gone]
+    write_atomically(path, _json(receipt))  # an interrupted purge has a receipt too
+    journal = Journal(home.root)
+    try:
+        receipt["answers"] = journal.purge(user)
+    finally:
+        journal.close()
+    pages = {home.data_docs / page for h in gone.values() for page in docs_pages(h.snapshot.manifest.verdict)}
+    receipt["pages"] = _delete_pages(home, {p for p in pages if p.is_file()}, mentions)
+    receipt["training"] = _delete_training(home, user)
+    for leftover in [*store.root.glob("snapshots/*/*/.*"), *home.scratch.glob("*"), *index_folder(home.root).glob("*")]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    receipt["run_records"] = scrub_folder(home.dagster, mentions)
+    # the snapshots last: where the user's records have to be looked for is known from them alone
+    for pointer in found.pointers:
+        if pointer.folder in gone:  # of partitions that the graph no longer declares
+            pointer.path.unlink()
+    for folder in gone:
+        mine = [d for d in receipt["snapshots"] if store.root / d["folder"] == folder]
+        stub = {"takedown": hashed, "purged_at": receipt["purged_at"], "receipt": path.name, "snapshots": mine}
+        write_atomically(folder / PURGED, _json(stub))
+    for folder in {p.parent for p in store.root.glob(f"snapshots/*/*/*/{PURGED}")}:
+        if folder in gone or not any(folder.glob("manifest*.json")):
+            _empty(folder)
+    write_atomically(path, _json(receipt | {"complete": True}))
+    return path
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode()
+
+
+def _described(s: Snapshot) -> dict[str, Any]:
+    """A snapshot by its hashes alone."""
+    m = s.manifest
+    return {
+        "asset": m.asset,
+        "partition": m.partition,
+        "data_version": m.data_version,
+        "folder": str(Path(*s.folder.parts[-4:])),
+        "manifest": s.manifest_file,
+        "manifest_sha256": s.manifest_sha256,
+        "files": {file: stored.sha256 for file, stored in m.files.items()},
+    }
+
+
+def _empty(folder: Path) -> None:
+    """Delete all of a purged folder but its `purged.json`; manifests first, so that no reader takes the rest for a snapshot."""
+    for path in sorted(folder.iterdir(), key=lambda p: not p.name.startswith("manifest")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != PURGED:
+            path.unlink()
+
+
+def _record_ids(folders: Iterable[Path], user: str) -> list[str]:
+    """Ids of the user's records in the tables of these snapshots."""
+    found: set[str] = set()
+    with duckdb.connect() as con:
+        for file in (f for folder in folders for f in folder.glob("*.parquet")):
+            table = f"read_parquet({literal(str(file))})"
+            if {"user_id", "record_id"} <= {r[0] for r in con.execute(f"describe select * from {table}").fetchall()}:
+                query = f"select distinct record_id from {table} where user_id = ? and record_id is not null"
+                found.update(r[0] for r in con.execute(query, [user]).fetchall())
+    return sorted(found)
+
+
+def _delete_pages(home: Home, pages: set[Path], mentions: Mentions) -> list[str]:
+    """Delete these pages and all others that name the user; returns their content hashes."""
+    pages |= {p for p in home.data_docs.rglob("*.html") if mentions.found(html.unescape(p.read_text(encoding="utf-8")))}
+    hashes = sorted(sha256_file(p) for p in pages)
+    for page in pages:
+        page.unlink()
+    return hashes
+
+
+def _delete_training(home: Home, user: str) -> list[str]:
+    """Delete the work folders of training runs whose data hold the user; returns their recipes."""
+    deleted = []
+    for data in sorted(home.training.glob("*/samples.parquet")):
+        with duckdb.connect() as con:
+            query = f"select count(*) from read_parquet({literal(str(data))}) where user_id = ?"
+            if con.execute(query, [user]).fetchall()[0][0]:
+                shutil.rmtree(data.parent)
+                deleted.append(data.parent.name)
+    return deleted
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
+
+
+def lines(held: Iterable[Holding], unreadable: Mapping[str, int], user: str) -> list[str]:
+    """What holds a user, one line per asset; models by name; then files with unreadable rows that mention the name."""
+    left = [f"{n} unreadable rows of {file} mention the name and stay: mend the file" for file, n in unreadable.items()]
+    by_asset: dict[str, list[Holding]] = {}
+    for h in held:
+        by_asset.setdefault(h.snapshot.manifest.asset, []).append(h)
+    if not by_asset:
+        return [f"No snapshot holds {user}; a tombstone keeps the user out of later files.", *left]
+    out = [f"{'asset':<26} {'published':>9} {'retained':>8} {'rows published':>14}"]
+    for asset, found in by_asset.items():
+        published = [h for h in found if h.published]
+        rows = sum(sum(h.rows.values()) for h in published)
+        derived = "" if any(h.rows for h in found) else "  by lineage"
+        out.append(f"{asset:<26} {len(published):>9} {len(found) - len(published):>8} {rows:>14,}{derived}")
+        if asset in MODELS:
+            out += [f"  {h.name} {h.snapshot.data_version[:12]}{' (published)' if h.published else ''}" for h in found]
+    return out + left
+
+
+def said(user: str, done: Mapping[str, Any]) -> str:
+    """What was done, and what to type next."""
+    if "receipt" not in done:
+        return (
+            f"{user} is forgotten (tombstone {done['tombstone']['user_sha256'][:12]}).\nWhat held the user is stale; next:\n"
+            f"  humanllm refresh\n  humanllm forget {user} --purge"
+        )
+    receipt = json.loads(Path(done["receipt"]).read_bytes())
+    snapshots, answers, pages = (len(receipt[k]) for k in ("snapshots", "answers", "pages"))
+    return (
+        f"deleted {snapshots} snapshots, {answers} answers, {pages} pages, {len(receipt['training'])} training folders;\n"
+        f"changed {receipt['run_records']} records of past runs; receipt:\n{done['receipt']}"
+    )

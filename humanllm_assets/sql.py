@@ -1,0 +1,59 @@
+"""SQL and Arrow from declared columns: what a table is, how its rows are cast and written, how a value is quoted.
+
+What belongs here: text of queries that every layer above writes. What does not: the tables themselves (`tables.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Column(NamedTuple):
+    name: str
+    type: str  # DuckDB type
+    description: str
+
+
+Table = tuple[Column, ...]
+
+
+def define_table(*columns: tuple[str, str, str]) -> Table:
+    """A table of (name, DuckDB type, meaning) triples."""
+    return tuple(Column(*c) for c in columns)
+
+
+_ARROW = {
+    "VARCHAR": "string",
+    "INTEGER": "int32",
+    "BIGINT": "int64",
+    "DOUBLE": "float64",
+    "BOOLEAN": "bool_",
+}
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The table's Arrow schema, in which rows are written."""
+    import pyarrow as pa
+
+    def kind(t: str) -> pa.DataType:
+        if t.endswith("[]"):
+            return pa.list_(kind(t[:-2]))
+        return pa.timestamp("us") if t == "TIMESTAMP" else getattr(pa, _ARROW[t])()
+
+    return pa.schema([(c.name, kind(c.type)) for c in table])
+
+
+def select_list(table: Table) -> str:
+    """SQL select list that casts every column to its declared type."""
+    return ", ".join(f'"{c.name}"::{c.type} as "{c.name}"' for c in table)
+
+
+def literal(value: object) -> str:
+    """A value as a SQL string: paths and ids in queries that take no parameters."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+Tables = Mapping[str, Table]

@@ -1,0 +1,161 @@
+"""Laws of garbage collection: lineage stays, the rest goes, running steps and crashes are safe."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+from humanllm_assets.lineage.nodes import Graph
+from humanllm_assets.lineage.removal import gc
+from humanllm_assets.lineage.removal.gc import garbage, remove
+from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.lineage.step import ContractFailed
+from humanllm_assets_tests.lineage.small_graph import World
+from resources.home import Home
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(gc, "SETTLE_S", 0.0)
+    return World(tmp_path)
+
+
+def found(world: World, graph: Graph | None = None, grace: float = -1.0, rejected: float = -1.0):
+    """What would go, with everything on disk old enough unless said otherwise."""
+    now = time.time()
+    store = SnapshotStore(world.root)
+    return garbage(graph or world.graph(), Home(world.root), store, before=now - grace, rejected_before=now - rejected)
+
+
+def names(removals) -> list[tuple[str, str, str]]:
+    return sorted((r.asset, r.path.parent.name, r.what) for r in removals)
+
+
+def folders(world: World) -> set[str]:
+    return {str(p.relative_to(world.root)) for p in world.root.glob("snapshots/*/*/*")}
+
+
+def test_superseded_snapshots_go_and_everything_published_still_works(world):
+    world.run_all()
+    assert found(world) == []
+    world.factor = 2
+    world.run_all()
+    before = folders(world)
+    removals = found(world)
+    assert names(removals) == [("scaled", "a", "superseded"), ("scaled", "b", "superseded"), ("total", "all", "superseded")]
+    assert folders(world) == before, "listing removes nothing"
+    assert remove(removals) == sum(r.bytes for r in removals) > 0
+    assert len(folders(world)) == len(before) - 3
+    assert world.total() == 12 and world.run_all() == [] and found(world) == []
+
+
+def test_what_a_checkpoint_was_made_from_stays(world, monkeypatch):
+    monkeypatch.setattr(gc, "KEPT_ALWAYS", ("total",))
+    world.run_all()
+    world.factor = 2
+    world.source["b"]["z"] = 7
+    world.run_all()
+    assert found(world) == []
+
+
+def test_a_folder_stays_when_any_of_its_manifests_is_published(world):
+    world.run_all()
+    world.at_least = 1  # equal content under another identity: two manifests in one folder
+    world.run_all()
+    assert len(list(world.store.published("scaled", "a").folder.glob("manifest*.json"))) == 2
+    assert found(world) == []
+
+
+def test_young_snapshots_and_those_of_a_partition_published_since_stay(world):
+    world.run_all()
+    old = world.store.published("scaled", "a").folder
+    for path in (old, *old.rglob("*")):
+        os.utime(path, (1, 1))
+    world.factor = 2
+    world.run_all()
+    assert found(world, grace=3600) == []  # `old` itself is old: a step that still reads it began before the pointer moved
+
+
+def test_rejected_snapshots_go_later(world):
+    world.run_all()
+    world.factor, world.verdict = 3, {"passed": False, "failed": ["rule"]}
+    with pytest.raises(ContractFailed):
+        world.run("scaled", "a")
+    assert found(world, rejected=3600) == []
+    assert names(found(world)) == [("scaled", "a", "rejected")]
+
+
+def test_partitions_that_are_no_longer_declared_go_with_their_pointers(world):
+    world.run_all()
+    full = world.graph()
+    graph = Graph([replace(n, deps=()) for n in full.nodes.values() if n.name != "scaled"])
+    removals = found(world, graph)
+    # `total` was made from them, and stays published: their snapshots stay with it
+    assert names(removals) == [("scaled", "scaled", "pointer")] * 2
+    alone = Graph([full["raw"]])
+    remove(found(world, alone))
+    assert {p.split("/")[1] for p in folders(world)} == {"raw"}
+    assert not list(world.root.glob("published/total/*"))
+
+
+def test_leftovers_of_dead_steps_and_collections_go(world):
+    world.run_all()
+    folder = world.store.partition_folder("scaled", "a")
+    for name in (".writing-x", ".writing-x-work", f"{gc.TRASH}abc-{2**22 + 1}", f"{gc.TRASH}abc-{os.getpid()}"):
+        (folder / name).mkdir()
+    assert [r.path.name for r in found(world)] == [f"{gc.TRASH}abc-{2**22 + 1}"]
+    old = time.time() - 2 * gc.DAY_S
+    for name in (".writing-x", ".writing-x-work"):
+        os.utime(folder / name, (old, old))
+    remove(found(world))
+    assert sorted(p.name for p in folder.glob(".*")) == [f"{gc.TRASH}abc-{os.getpid()}"]
+
+
+def test_a_snapshot_published_again_between_listing_and_removing_stays(world):
+    world.run_all()
+    world.factor = 2
+    world.run_all()
+    removals = found(world)
+    world.factor = 10
+    assert world.run_all() == []  # published again without computing
+    remove(removals)
+    assert world.total() == 60 and world.run_all() == []
+
+
+def test_a_collection_that_dies_in_the_middle_leaves_a_store_that_works(world, monkeypatch):
+    world.run_all()
+    world.factor = 2
+    world.run_all()
+
+    def die(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(gc.shutil, "rmtree", die)
+        remove(found(world))
+    assert world.run_all() == [] and world.total() == 12
+    world.factor = 10
+    assert len(world.run_all()) == 3, "what is half removed is not reused"
+    assert world.total() == 60
+
+
+def test_prompts_and_pages_go_with_the_last_snapshot_that_names_them(world):
+    world.verdict = {"docs": {"rows": "one/page.html"}, "passed": True}
+    world.run_all()
+    world.factor = 2
+    world.verdict = {"docs": {"rows": "two/page.html"}, "passed": True}
+    world.run_all()
+    for name in ("one", "two"):
+        (world.root / "data_docs" / name).mkdir(parents=True)
+        (world.root / "data_docs" / name / "page.html").write_text("x")
+    (world.root / "prompts").mkdir()
+    (world.root / "prompts" / "0123.md").write_text("an old prompt")
+    raw_page = {r.path.parent.name for r in found(world) if r.what == "page"}
+    assert raw_page == set(), "the raw slices' manifests still name it"
+    assert [r.path.name for r in found(world) if r.what == "prompt"] == ["0123.md"]
+    world.source = {"a": {"x": 5}, "b": {"z": 6}}
+    world.run_all()
+    assert {r.path.parent.name for r in found(world) if r.what == "page"} == {"one"}
