@@ -23,7 +23,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from resources.errors import Explained
-from resources.profile import Strict, Thresholds
+from resources.thresholds import Strict, Thresholds
 
 SUITES = Path(__file__).resolve().parent / "suites"
 MEASURES = "measures"

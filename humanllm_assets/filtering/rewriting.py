@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from resources.engine import Engine
-    from resources.profile import Labels, Role
+    from resources.profile import Role
     from resources.prompting.prompts import Prompt
+    from resources.thresholds import Labels
 
 
 class Rewritten(BaseModel):

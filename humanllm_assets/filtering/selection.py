@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.profile import Caps
+    from resources.thresholds import Caps
 
 
 def select_for_llm(con: duckdb.DuckDBPyConnection, caps: Caps, empty_slots: Sequence[str] = ()) -> None:

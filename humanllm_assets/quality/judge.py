@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from resources.engine import Engine
-    from resources.profile import Qc, Role
+    from resources.profile import Role
     from resources.prompting.prompts import Prompt
+    from resources.thresholds import Qc
 
 ItemKind = Literal["persona", "profile", "stories", "style", "scenario", "qa"]
 Score = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]

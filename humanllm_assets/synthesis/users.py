@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from resources.engine import Engine
-    from resources.profile import Role, Users
+    from resources.profile import Role
     from resources.prompting.prompts import Prompt
+    from resources.thresholds import Users
 
 Kind = Literal["persona", "profile", "stories", "style"]
 PROMPTS: dict[Kind, str] = {

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from humanllm_assets.partitions import parse_pair
 from humanllm_assets.tasks.split import MACROS, split_sql
 from resources.errors import Explained
-from resources.profile import Tasks
+from resources.thresholds import Tasks
 
 if TYPE_CHECKING:
     import duckdb

@@ -20,7 +20,7 @@ import orjson
 from humanllm_assets.partitions import parse_pair
 from humanllm_assets.tasks.plans import make_plan
 from humanllm_assets.tasks.split import stable_int, stable_shuffle, stable_unit
-from resources.profile import Tasks
+from resources.thresholds import Tasks
 
 if TYPE_CHECKING:
     import duckdb

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from humanllm_assets import sql
 from humanllm_assets import tables as schemas
 from humanllm_assets.contracts.suite import CUSTOM_QUERY, MEASURES, Contract, Expectation
-from resources.profile import Thresholds
+from resources.thresholds import Thresholds
 
 Row = dict[str, Any]
 NOON = datetime(2020, 1, 1, 12)

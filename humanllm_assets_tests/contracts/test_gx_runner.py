@@ -14,7 +14,7 @@ from humanllm_assets.contracts.gx_runner import ContractRun, run_contract
 from humanllm_assets.contracts.suite import MEASURES, Contract, ContractError
 from humanllm_assets.orchestration.checks import check_results, check_specs
 from humanllm_assets_tests.contracts import examples
-from resources.profile import Thresholds
+from resources.thresholds import Thresholds
 
 
 def run(suite: str, tmp_path: Path, rows: Any = None, measures: Any = None, **options: Any) -> ContractRun:

@@ -25,7 +25,8 @@ from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets.tasks.split import stable_int
 from humanllm_assets_tests.tasks.world import connect, prose, rows
 from resources.engine import LLMReply, LLMRequest
-from resources.profile import Distractor, Role, Tasks
+from resources.profile import Distractor, Role
+from resources.thresholds import Tasks
 
 LIMITS = Tasks(test_fraction=0.6)
 WRITERS = [Distractor(model=f"m{i}", seed=i) for i in range(7)]

@@ -18,7 +18,8 @@ from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets_tests.tasks.world import connect, rows
 from resources.dummy_server import DummyServer
 from resources.engine import Engine
-from resources.profile import Benchmark, Distractor, Model, Role, Tasks, load_profile
+from resources.profile import Benchmark, Distractor, Model, Role, load_profile
+from resources.thresholds import Tasks
 
 
 def quiet(_: str) -> None:

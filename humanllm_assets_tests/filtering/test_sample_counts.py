@@ -14,7 +14,8 @@ import yaml
 
 from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, apply_rules, reasons
 from humanllm_assets.sources.readers import find_files, read_records
-from resources.profile import PROJECT_ROOT, Rules
+from resources.profile import PROJECT_ROOT
+from resources.thresholds import Rules
 
 SAMPLE = PROJECT_ROOT / "resources" / "sample"
 EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((SAMPLE / "expected_counts.yaml").read_text())

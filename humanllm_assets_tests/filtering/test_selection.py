@@ -4,7 +4,7 @@ import pytest
 
 from humanllm_assets.filtering.selection import select_for_llm
 from humanllm_assets_tests.filtering.tables import column, record, with_table
-from resources.profile import Caps
+from resources.thresholds import Caps
 
 ROWS = [record(f"r{u}{d}", user=u, day=d) for u, n in (("a", 4), ("b", 3), ("c", 3), ("d", 1)) for d in range(n)]
 

@@ -14,8 +14,9 @@ from humanllm_assets.tables import METRICS
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.engine import LLMRequest
-from resources.profile import Qc, Role
+from resources.profile import Role
 from resources.prompting.prompts import Prompt
+from resources.thresholds import Qc
 
 
 def test_metrics_apply_as_q2_says() -> None:

@@ -64,7 +64,7 @@ def test_unknown_prompt_and_schema_are_explained(tmp_path: Path) -> None:
 
 
 def test_identity_follows_text_and_schema_but_not_layout_or_description(tmp_path: Path) -> None:
-    text = FRONT.format(schema="resources.profile:Labels") + BODY
+    text = FRONT.format(schema="resources.thresholds:Labels") + BODY
     first = load(tmp_path, text).identity
     assert load(tmp_path, text.replace("\n", "  \r\n").replace("---  ", "---")).identity == first
     assert load(tmp_path, text.replace("a test", "another")).identity == first

@@ -12,8 +12,8 @@ from humanllm_assets.synthesis.users import user_sets
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.engine import LLMRequest
-from resources.profile import Users
 from resources.prompting.prompts import Prompt
+from resources.thresholds import Users
 
 SENTENCE = "The user waits at the lake for a friend who promised to come. " * 2
 

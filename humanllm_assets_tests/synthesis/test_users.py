@@ -13,8 +13,9 @@ from humanllm_assets.synthesis.users import PROMPTS, user_sets, write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import column, record, with_table
 from resources.engine import LLMRequest
-from resources.profile import Role, Users
+from resources.profile import Role
 from resources.prompting.prompts import Prompt
+from resources.thresholds import Users
 
 LONG = "She likes quiet mornings and writes about them. " * 12
 

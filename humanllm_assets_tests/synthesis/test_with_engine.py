@@ -18,8 +18,9 @@ from humanllm_assets_tests.filtering.tables import record, with_table
 from humanllm_assets_tests.resources.engine_helpers import make_engine
 from resources.dummy_server import DummyServer
 from resources.engine import Engine
-from resources.profile import Labels, Qc, Role, Users
+from resources.profile import Role
 from resources.prompting.prompts import Prompt
+from resources.thresholds import Labels, Qc, Users
 
 TEXT = "I walked to the lake with my sister, and we talked about home, work and the strange summer that was over. " * 3
 

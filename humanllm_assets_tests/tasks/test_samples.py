@@ -24,7 +24,7 @@ from humanllm_assets.tasks.samples import (
 )
 from humanllm_assets.tasks.split import split_of
 from humanllm_assets_tests.tasks.world import connect, record, rows
-from resources.profile import Tasks
+from resources.thresholds import Tasks
 
 LIMITS = Tasks(test_fraction=0.5)
 SOURCES = ("reddit", "amazon", "reddit_comments")

@@ -20,8 +20,8 @@ import duckdb
 
 from humanllm_assets.lineage.nodes import display
 from humanllm_assets.lineage.snapshots import Ref, Snapshot, SnapshotError, SnapshotStore
-from resources.profile import Thresholds
 from resources.prompting.prompts import PROMPTS, Prompt, PromptError
+from resources.thresholds import Thresholds
 
 Path_ = tuple[str, ...]
 _NAMING = ("file", "name", "id")  # fields by which the entries of a list are told apart
