@@ -174,8 +174,8 @@ class _Call:
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         if request.logprobs:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
-        if "Qwen3" in self.model.name:
-            body["chat_template_kwargs"] = {"enable_thinking": False}
+        if self.model.chat_template_arguments:
+            body["chat_template_kwargs"] = self.model.chat_template_arguments
         return orjson.dumps(body)
 
     def most_cost(self, item: _Item, config: EngineConfig) -> float:

@@ -87,7 +87,7 @@ class Answer:
 
 
 def answer_key(
-    model: dict[str, str],
+    model: dict[str, Any],
     messages: Sequence[tuple[str, str]],
     schema: dict[str, Any] | None,
     sampling: dict[str, Any],

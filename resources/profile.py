@@ -86,7 +86,9 @@ class Model(Strict):
 
     Exactly one of `path` (folder with safetensors), `package` (a Python package that carries a GGUF file) or `endpoints`
     (given OpenAI-compatible servers; the model is then never loaded here) must be set. `path` may also accompany
-    `endpoints`, for its tokenizer.
+    `endpoints`, for its tokenizer. `chat_template_arguments` are what the model's chat template is rendered with besides the
+    messages, when it is asked and when it is trained (identity); a model trained from it inherits them. Qwen3 thinks unless it
+    gets `enable_thinking: false`.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Model(Strict):
     package: str | None = None
     endpoints: tuple[str, ...] = ()
     max_model_len: int = 8192
+    chat_template_arguments: dict[str, bool | int | str] = {}
 
     @model_validator(mode="after")
     def _somewhere(self) -> Model:
@@ -103,8 +106,15 @@ class Model(Strict):
         return self
 
     @property
-    def identity(self) -> dict[str, str]:
-        return {"name": self.name, "revision": self.revision}
+    def identity(self) -> dict[str, Any]:
+        """Name and revision, and the chat-template arguments where there are any."""
+        identity: dict[str, Any] = {"name": self.name, "revision": self.revision}
+        return identity | ({"chat_template_arguments": self.chat_template_arguments} if self.chat_template_arguments else {})
+
+    def trained(self, name: str, revision: str, folder: Path) -> Model:
+        """A model that was trained from this one: its own name and weights, asked as this one is."""
+        inherited = {"max_model_len": self.max_model_len, "chat_template_arguments": self.chat_template_arguments}
+        return Model(name=name, revision=revision, path=str(folder), **inherited)
 
 
 class Role(Strict):

@@ -33,7 +33,7 @@ from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import ANSWERS, APPLICATION_ANSWERS, BENCHMARK_ITEMS, CONTESTANTS, FAILURES, REPORT_ROWS, SUMMARY
 from humanllm_assets.training.assets import model_weights
 from resources.models import model_folder, weights_digest
-from resources.profile import Model, ProfileError, resolve_path
+from resources.profile import ProfileError, resolve_path
 from resources.prompting.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -245,6 +245,8 @@ def _scores_identity(profile: Profile, key: str) -> dict[str, Any]:
         "temperature": benchmark.temperature,
         "base_model": _base_model(profile, contestant),
     }
+    if arguments := profile.models[_base_model(profile, contestant)].chat_template_arguments:
+        identity["chat_template_arguments"] = arguments  # a merged model is asked as its base is
     if benchmark.kind == "application":
         identity["judge"] = llm_identity(profile, "application_judge", [f"judge_application_{benchmark.subset}"])
     else:
@@ -273,7 +275,7 @@ def _contestant_model(step: Step, contestant: str) -> str:
     base = step.profile.models[step.profile.recipes[recipe].base_model]
     step.engine.add_model(
         contestant,
-        Model(name=contestant, revision=merged.data_version, path=str(merged.folder), max_model_len=base.max_model_len),
+        base.trained(contestant, merged.data_version, merged.folder),
     )
     return contestant
 
