@@ -265,7 +265,7 @@ def gc(
 
 
 def _stop_servers(home: Home) -> None:
-    from resources.vllm_server import stop_all
+    from resources.llm.local_servers import stop_all
 
     stop_all(home.root)
 

@@ -15,10 +15,10 @@ from humanllm_assets.planning.forecast import Forecast
 from humanllm_assets.planning.refresh_plan import Plan, make_plan, settle, within
 from humanllm_assets.planning.targets import parse_targets
 from humanllm_assets_tests.conftest import Project
-from resources.budget import Budget
-from resources.engine import Engine
 from resources.engine_resource import duckdb_resource
 from resources.errors import EngineError
+from resources.llm.budget import Budget
+from resources.llm.engine import Engine
 
 
 class InProcess:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.lineage.nodes import Step
+from resources.llm.requests import LLMRequest
 
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
 
@@ -100,7 +101,7 @@ class Question:
 
 
 def replies(
-    engine: Engine,
+    engine: Asker,
     role: Role,
     questions: Iterable[Question],
     counts: Counts,
@@ -114,7 +115,6 @@ def replies(
 
     A failed request also becomes a row of the table `failures`. Memory holds only the rows in flight.
     """
-    from resources.engine import LLMRequest
 
     waiting: dict[str, Question] = {}
 

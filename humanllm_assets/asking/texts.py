@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from resources.profile import ProfileError
 
 if TYPE_CHECKING:
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.tokens import Counter
 
@@ -34,7 +34,7 @@ def record_text(row: Row) -> str:
     return "\n".join([*lines, row["text"]])
 
 
-def records_text(engine: Engine, role: Role, texts: list[str]) -> tuple[str, int, bool]:
+def records_text(engine: Asker, role: Role, texts: list[str]) -> tuple[str, int, bool]:
     """Chronological texts as one prompt text within `role.max_input_tokens`: (text, oldest texts left out, anything cut).
 
     The newest text always stays; when it alone is too long it loses its end.
@@ -45,7 +45,7 @@ def records_text(engine: Engine, role: Role, texts: list[str]) -> tuple[str, int
     return "\n\n".join(kept), left_out, left_out > 0 or kept[-1] != texts[-1]
 
 
-def cut_to_fit(engine: Engine, role: Role, text: str) -> tuple[str, bool]:
+def cut_to_fit(engine: Asker, role: Role, text: str) -> tuple[str, bool]:
     """The beginning of one record's text that fits `role.max_input_tokens`, and whether anything was cut."""
     if len(text.encode("utf-8", "replace")) <= role.max_input_tokens:  # a token holds at least one byte: no need to count
         return text, False

@@ -16,8 +16,8 @@ from humanllm_assets.planning.handover import REFRESH_TAG, hand_over
 from humanllm_assets.planning.refresh_plan import Limits, check_budget, make_plan, settle, within
 from humanllm_assets.planning.targets import parse_targets
 from humanllm_assets.planning.view import as_text
-from resources.budget import TAG, Budget, Spent
 from resources.home import Home
+from resources.llm.budget import TAG, Budget, Spent
 from resources.profile import Profile
 
 Echo = Callable[[str], None]

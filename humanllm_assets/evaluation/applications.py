@@ -7,16 +7,14 @@ text and answer. Figure 2 and tables B2-B4 hold the means.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.evaluation.items import choose_samples
 from humanllm_assets.tasks.samples import template
-
-if TYPE_CHECKING:
-    from resources.engine import LLMReply, LLMRequest
+from resources.llm.requests import LLMReply, LLMRequest
 
 Row = dict[str, Any]
 Score = Annotated[int, Field(ge=1, le=10)]
@@ -95,7 +93,6 @@ def application_items(samples: Iterable[Row], benchmark: str, name: str, max_ite
 
 def application_requests(items: Iterable[Row]) -> Iterator[LLMRequest]:
     """What the contestant is asked."""
-    from resources.engine import LLMRequest
 
     for item in items:
         yield LLMRequest(key=item["item_id"], messages=(("user", item["prompt"]),), schema=None, subject=item["user_id"])
@@ -110,7 +107,6 @@ def reply_text(reply: LLMReply) -> str | None:
 
 def judge_requests(name: str, items: Iterable[Row], texts: Mapping[str, str | None]) -> Iterator[LLMRequest]:
     """What the judge is asked about each text that the contestant gave."""
-    from resources.engine import LLMRequest
 
     prompt, schema = template(f"judge_application_{name}"), application(name).scores
     for item in items:

@@ -26,12 +26,13 @@ import orjson
 
 from humanllm_assets.tasks.samples import LABELS, render_fields, template
 from humanllm_assets.tasks.split import stable_shuffle
+from resources.llm.requests import LLMRequest
 from resources.profile import Distractor, Role
 
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine, LLMRequest
+    from resources.llm.asker import Asker
 
 Row = dict[str, Any]
 CHOICE_SUBTASKS = {
@@ -131,7 +132,6 @@ def item_selection_items(samples: Iterable[Row], benchmark: str, max_items: int 
 
 def distractor_requests(samples: Iterable[Row]) -> Iterator[LLMRequest]:
     """What the writers of distractors are asked: the task itself, as it stands in the sample."""
-    from resources.engine import LLMRequest
 
     for s in samples:
         question = orjson.loads(s["conversations"])[0]["value"]
@@ -139,7 +139,7 @@ def distractor_requests(samples: Iterable[Row]) -> Iterator[LLMRequest]:
 
 
 def write_distractors(
-    engine: Engine, samples: Sequence[Row], writers: Sequence[Distractor], role: Role, log: Callable[[str], None]
+    engine: Asker, samples: Sequence[Row], writers: Sequence[Distractor], role: Role, log: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, str]], list[Row]]:
     """Ask every writer for its answer to every sample.
 

@@ -11,17 +11,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from humanllm_assets.evaluation.fixed import TOM_GROUPS, ability_group
 from humanllm_assets.evaluation.items import CONTROLS, MIN_DISTRACTORS
 from humanllm_assets.tasks.samples import LABELS, template
+from resources.llm.requests import LLMReply, LLMRequest
 from resources.profile import Benchmark, Role
-
-if TYPE_CHECKING:
-    from resources.engine import LLMReply, LLMRequest
 
 Row = dict[str, Any]
 TOP_LOGPROBS = 20
@@ -57,7 +55,6 @@ def shown_options(item: Row, own_models: Iterable[str] = ()) -> list[Row]:
 
 def choice_requests(items: Iterable[Row], own_models: Iterable[str] = ()) -> Iterator[LLMRequest]:
     """One request per question: prompt, lettered options, the order to answer by the letter alone; top 20 log-probabilities."""
-    from resources.engine import LLMRequest
 
     own = tuple(own_models)
     ask = template("benchmarks/choice")

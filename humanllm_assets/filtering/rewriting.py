@@ -20,7 +20,7 @@ from humanllm_assets.asking.texts import cut_to_fit
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
     from resources.thresholds import Labels
@@ -124,7 +124,7 @@ def _refusal(source_text: str, shown_text: str, text: str, labels: Labels) -> st
 
 def rewrite_and_label(
     con: duckdb.DuckDBPyConnection,
-    engine: Engine,
+    engine: Asker,
     rewriter: tuple[Role, Prompt],
     labeller: tuple[Role, Prompt],
     labels: Labels,

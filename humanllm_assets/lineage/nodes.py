@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from resources.home import Home
+    from resources.llm.asker import Asker
     from resources.profile import Profile
 
 NO_PARTITION = ""
@@ -176,7 +177,7 @@ class Runtime:
     home: Home
     store: SnapshotStore
     connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
-    engine: Callable[[], Any]
+    engine: Callable[[], Asker]
 
 
 @dataclass
@@ -195,7 +196,7 @@ class Step:
     counts: Counts = field(default_factory=Counts)
     stages: dict[str, Counts] = field(default_factory=dict)
     measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
-    _engine: Any = None
+    _engine: Asker | None = None
     _calls_before: int = 0
     _answers_before: int = 0
 
@@ -204,7 +205,7 @@ class Step:
         return self.runtime.profile
 
     @property
-    def engine(self) -> Any:
+    def engine(self) -> Asker:
         """The LLM engine; starts on first use. What its calls cost is recorded in the manifest."""
         engine = self.runtime.engine()
         if self._engine is None:

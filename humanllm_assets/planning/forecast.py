@@ -27,7 +27,7 @@ from humanllm_assets.lineage.step import pin_inputs
 from resources.errors import Explained
 
 if TYPE_CHECKING:
-    from resources.rehearsal import Asked, Rehearsal
+    from resources.llm.rehearsal import Asked, Rehearsal
 
 # Own changes that leave what a partition holds, or at least what it asks, as it was; any other (prompt, model, sampling, caps, a
 # parent) makes all of it new.
@@ -134,7 +134,7 @@ class Forecaster:
     """Forecasts for the stale partitions of one plan, in its order."""
 
     def __init__(self, runtime: Runtime) -> None:
-        from resources.rehearsal import Rehearsal
+        from resources.llm.rehearsal import Rehearsal
 
         self._rehearsal: Rehearsal = Rehearsal(runtime.profile, runtime.home)
         self._runtime = replace(runtime, engine=lambda: self._rehearsal)

@@ -19,10 +19,10 @@ from humanllm_assets.lineage.staleness.plan import plan as stale_partitions
 from humanllm_assets.planning.drive import Summary
 from humanllm_assets.planning.forecast import Forecast, Forecaster
 from humanllm_assets.planning.targets import parse_targets
-from resources.budget import Budget
 from resources.engine_resource import duckdb_resource
 from resources.errors import BUDGET_USED_UP, Explained
 from resources.home import Home
+from resources.llm.budget import Budget
 from resources.profile import Profile
 
 

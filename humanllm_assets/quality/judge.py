@@ -20,7 +20,7 @@ from humanllm_assets.tables import METRICS
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
     from resources.thresholds import Qc
@@ -75,7 +75,7 @@ def dropped_by_sql(qc: Qc) -> str:
 
 
 def judge_items(
-    con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompts: Mapping[ItemKind, Prompt], qc: Qc, write: Write, log: Log
+    con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, prompts: Mapping[ItemKind, Prompt], qc: Qc, write: Write, log: Log
 ) -> Counts:
     """Score every row of the tables `profile_items`, `scenario_items` and `qa_items` that exist in `con`, the `items` of
     user_profiles, scenarios and social_qa, against its records in the table `records`.
@@ -124,7 +124,7 @@ _ITEM_SQL = {
 
 
 def _items_with_source(
-    con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, tables: list[str]
+    con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, tables: list[str]
 ) -> Iterator[tuple[Row, str, bool]]:
     """(item, prompt text of its records, whether that was cut), items of one user and record next to each other.
 

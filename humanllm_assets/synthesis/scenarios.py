@@ -13,7 +13,7 @@ from humanllm_assets.asking.texts import cut_to_fit
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
 
@@ -26,7 +26,7 @@ class Scenario(BaseModel):
 
 
 def record_questions(
-    con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompt: Prompt, counts: Counts, *, suffix: str, targets_only: bool
+    con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, prompt: Prompt, counts: Counts, *, suffix: str, targets_only: bool
 ) -> Iterator[Question]:
     """One question per record of `user_records`, with the values `date` and `record`; a long record loses its end.
 
@@ -45,7 +45,7 @@ def record_questions(
 
 def write_scenarios(
     con: duckdb.DuckDBPyConnection,
-    engine: Engine,
+    engine: Asker,
     role: Role,
     prompt: Prompt,
     write: Write,

@@ -15,7 +15,7 @@ from humanllm_assets.synthesis.scenarios import record_questions
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
 
@@ -41,7 +41,7 @@ KINDS = tuple(SocialQA.model_fields)
 
 def write_social_qa(
     con: duckdb.DuckDBPyConnection,
-    engine: Engine,
+    engine: Asker,
     role: Role,
     prompt: Prompt,
     write: Write,

@@ -19,7 +19,7 @@ from humanllm_assets.asking.texts import record_text, records_text
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
     from resources.thresholds import Users
@@ -112,7 +112,7 @@ def user_sets(con: duckdb.DuckDBPyConnection, users: Users) -> None:
 
 
 def write_profiles(
-    con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompts: dict[Kind, Prompt], write: Write, log: Log
+    con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, prompts: dict[Kind, Prompt], write: Write, log: Log
 ) -> Counts:
     """P1-P4 for every user of `user_records`, from the records of part `persona` in chronological order (P5).
 

@@ -24,7 +24,7 @@ from humanllm_assets.partitions import pairs
 from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets.tasks.split import stable_int
 from humanllm_assets_tests.tasks.world import connect, prose, rows
-from resources.engine import LLMReply, LLMRequest
+from resources.llm.requests import LLMReply, LLMRequest
 from resources.profile import Distractor, Role
 from resources.thresholds import Tasks
 

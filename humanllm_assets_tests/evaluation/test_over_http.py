@@ -16,8 +16,8 @@ from humanllm_assets.evaluation.reports import benchmark_numbers
 from humanllm_assets.evaluation.scoring import choice_requests, choice_role, compare, score_replies, summary_rows
 from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets_tests.tasks.world import connect, rows
-from resources.dummy_server import DummyServer
-from resources.engine import Engine
+from resources.llm.dummy_server import DummyServer
+from resources.llm.engine import Engine
 from resources.profile import Benchmark, Distractor, Model, Role, load_profile
 from resources.thresholds import Tasks
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from humanllm_assets.evaluation import scoring as sc
-from resources.engine import LLMReply
+from resources.llm.requests import LLMReply
 from resources.profile import Benchmark, Role
 
 AB = ["A", "B", "C"]

@@ -25,7 +25,7 @@ from humanllm_assets.lineage.step import run_step
 from humanllm_assets.pages.model_card import write_lineage
 from resources.files import sha256_file
 from resources.home import Home
-from resources.journal import Answer, Journal
+from resources.llm.journal import Answer, Journal
 from resources.profile import Profile, load_profile
 
 SLICES = ("one", "two")

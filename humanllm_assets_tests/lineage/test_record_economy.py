@@ -23,8 +23,8 @@ from humanllm_assets_tests.lineage.reddit_world import (
     run_graph,
     submission,
 )
-from resources import dummy_server
-from resources.dummy_server import DummyServer
+from resources.llm import dummy_server
+from resources.llm.dummy_server import DummyServer
 from resources.prompting.prompts import PROMPTS, Prompt
 
 BY_PLACE = sorted(USERS["one"], key=lambda name: user_hash(f"reddit/{name}"))

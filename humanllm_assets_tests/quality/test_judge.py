@@ -13,7 +13,7 @@ from humanllm_assets.quality.judge import APPLIES, PROMPTS, ItemKind, dropped_by
 from humanllm_assets.tables import METRICS
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import record, with_table
-from resources.engine import LLMRequest
+from resources.llm.requests import LLMRequest
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Qc

@@ -11,7 +11,7 @@ from humanllm_assets.synthesis.social_qa import KINDS, write_social_qa
 from humanllm_assets.synthesis.users import user_sets
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
-from resources.engine import LLMRequest
+from resources.llm.requests import LLMRequest
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Users
 

@@ -12,7 +12,7 @@ from humanllm_assets.asking.texts import record_text
 from humanllm_assets.synthesis.users import PROMPTS, user_sets, write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import column, record, with_table
-from resources.engine import LLMRequest
+from resources.llm.requests import LLMRequest
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Users

@@ -16,8 +16,8 @@ from humanllm_assets.synthesis.users import PROMPTS, user_sets, write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
 from humanllm_assets_tests.resources.engine_helpers import make_engine
-from resources.dummy_server import DummyServer
-from resources.engine import Engine
+from resources.llm.dummy_server import DummyServer
+from resources.llm.engine import Engine
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Labels, Qc, Users

@@ -28,7 +28,7 @@ from humanllm_assets.lineage.audit.indexes import ID_COLUMNS, INDEX_FROM_ROWS, c
 from humanllm_assets.lineage.inventory import Damage, Key, key_of, published, retained
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
 from humanllm_assets.sql import literal
-from resources.journal import Journal
+from resources.llm.journal import Journal
 
 Echo = Callable[[str], None]
 WIDTH = 80

@@ -25,7 +25,7 @@ from humanllm_assets.lineage.inventory import Damage, Pointer, pointer_file, rea
 from humanllm_assets.lineage.snapshots import VERSION_DIGITS, Snapshot, SnapshotStore, table_content
 from resources.canonical import digest
 from resources.files import sha256_file
-from resources.journal import Journal
+from resources.llm.journal import Journal
 
 if TYPE_CHECKING:
     from resources.profile import Profile

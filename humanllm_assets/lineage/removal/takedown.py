@@ -31,7 +31,7 @@ from humanllm_assets.lineage.tombstones import Tombstone, adding, read_tombstone
 from humanllm_assets.sql import literal
 from resources.errors import Explained
 from resources.files import sha256_file, write_atomically
-from resources.journal import Journal
+from resources.llm.journal import Journal
 from resources.profile import site_of
 
 if TYPE_CHECKING:

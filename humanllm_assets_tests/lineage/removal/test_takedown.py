@@ -16,8 +16,8 @@ from humanllm_assets.lineage.snapshots import SnapshotError
 from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones, user_hash
 from humanllm_assets.tables import BENCHMARK_ITEMS, CONSUMED
 from humanllm_assets_tests.lineage.reddit_world import NAMES, RECORDS, USERS, RedditWorld, copying_answer
-from resources import dummy_server
-from resources.dummy_server import DummyServer
+from resources.llm import dummy_server
+from resources.llm.dummy_server import DummyServer
 
 NAME = min(USERS["one"], key=lambda name: user_hash(f"reddit/{name}"))
 USER = f"reddit/{NAME}"
