@@ -4,7 +4,8 @@ What belongs here: text of queries that every layer above writes. What does not:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ def select_list(table: Table) -> str:
 def literal(value: object) -> str:
     """A value as a SQL string: paths and ids in queries that take no parameters."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def parquet(paths: Iterable[str | Path], *options: str) -> str:
+    """SQL for the rows of Parquet files, such as `read_parquet(['a.parquet'], union_by_name = true)`.
+
+    Args:
+        options: of DuckDB's `read_parquet` that are switched on: `union_by_name`, `filename`, `file_row_number`.
+    """
+    listed = ", ".join(literal(path) for path in paths)
+    return f"read_parquet([{listed}]{''.join(f', {option} = true' for option in options)})"
 
 
 Tables = Mapping[str, Table]

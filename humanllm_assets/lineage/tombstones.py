@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from humanllm_assets.lineage.snapshots import Frozen
+from humanllm_assets.lineage.manifests import Frozen
 from resources.errors import Explained
 from resources.files import write_atomically
 from resources.profile import site_of

@@ -3,10 +3,10 @@
 A stale partition whose parents are all fresh is known exactly: its own `compute` runs with a `Rehearsal` in the engine's place and
 a throw-away folder for what it writes, so every question is looked up in the journal under its real key. What depends on answers
 that nobody has yet is estimated from what was recorded: questions after unknown answers (labels after rewrites), attempts after
-bad answers, and everything in partitions whose parents are stale too. Those are scaled by the share of questions above that are
-new; where no share can be known, all of them count as new.
+bad answers, and everything in partitions whose parents are stale too. Those are multiplied by the fraction of upstream questions that
+are new; where no share can be known, all of them count as new.
 
-What belongs here: numbers. What does not: how they are shown (`humanllm_assets/plan_view.py`).
+What belongs here: numbers. What does not: how they are shown (`view.py`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Node, Runtime, Step
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, SnapshotWriter
-from humanllm_assets.lineage.staleness.plan import Item, Stale
+from humanllm_assets.lineage.staleness.plan import Stale
 from humanllm_assets.lineage.step import pin_inputs
 from resources.errors import Explained
 
@@ -227,8 +228,8 @@ class Forecaster:
         shares = []
         asked, new = 0.0, 0.0
         for dep in node.deps:
-            parents = [(dep.asset, p) for p in dep.parents.get(stale.partition, ())]
-            weights = [self._weights.get(p) or self._record(p[0]).questions_of(p[1]) or 0 for p in parents]
+            parents = [Item(dep.asset, p) for p in dep.parents.get(stale.partition, ())]
+            weights = [self._weights.get(p) or self._record(p.asset).questions_of(p.partition) or 0 for p in parents]
             if any(weights):
                 asked += sum(weights)
                 new += sum(w * self._shares.get(p, 0.0) for p, w in zip(parents, weights, strict=True))
@@ -243,15 +244,15 @@ class Forecaster:
             each = {label: self._record(node.name).per_call(label, field) for label, n in expected.items() if n}
             return None if None in each.values() else sum(expected[label] * (mean or 0) for label, mean in each.items())
 
-        asked, said, seconds = total("input_tokens"), total("output_tokens"), total("seconds")
-        cost = None if asked is None or said is None else self._runtime.profile.engine.cost(asked, said)
+        asked, replied, seconds = total("input_tokens"), total("output_tokens"), total("seconds")
+        cost = None if asked is None or replied is None else self._runtime.profile.engine.cost(asked, replied)
         return Forecast(
             calls=calls,
             certain=certain,
             exact=exact,
             journal_hits=hits,
             input_tokens=None if asked is None else round(asked),
-            output_tokens=None if said is None else round(said),
+            output_tokens=None if replied is None else round(replied),
             seconds=None if seconds is None else round(seconds, 3),
             cost=cost,
             note=note,

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from humanllm_assets.lineage.inventory import take_inventory
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.removal import gc
-from humanllm_assets.lineage.removal.gc import garbage, remove
+from humanllm_assets.lineage.removal.gc import find_garbage, remove
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed
 from humanllm_assets_tests.lineage.small_graph import World
@@ -27,7 +28,8 @@ def found(world: World, graph: Graph | None = None, grace: float = -1.0, rejecte
     """What would go, with everything on disk old enough unless said otherwise."""
     now = time.time()
     store = SnapshotStore(world.root)
-    return garbage(graph or world.graph(), Home(world.root), store, before=now - grace, rejected_before=now - rejected)
+    inventory = take_inventory(graph or world.graph(), store)
+    return find_garbage(inventory, Home(world.root), before=now - grace, rejected_before=now - rejected)
 
 
 def names(removals) -> list[tuple[str, str, str]]:
@@ -52,8 +54,8 @@ def test_superseded_snapshots_go_and_everything_published_still_works(world):
     assert world.total() == 12 and world.run_all() == [] and found(world) == []
 
 
-def test_what_a_checkpoint_was_made_from_stays(world, monkeypatch):
-    monkeypatch.setattr(gc, "KEPT_ALWAYS", ("total",))
+def test_what_a_checkpoint_was_made_from_stays(world):
+    world.kept_forever = "total"
     world.run_all()
     world.factor = 2
     world.source["b"]["z"] = 7
