@@ -1,6 +1,6 @@
 """SQL and Arrow from declared columns: what a table is, how its rows are cast and written, how a value is quoted.
 
-What belongs here: text of queries that every layer above writes. What does not: the tables themselves (`tables.py`)."""
+What belongs here: text of queries that every other layer writes. What does not: the tables themselves (`tables.py`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 class Column(NamedTuple):
+    """One declared column of a table."""
+
     name: str
     type: str  # DuckDB type
     description: str

@@ -15,9 +15,9 @@ import duckdb
 from humanllm_assets.lineage.audit.chain import AuditError, resolve, walk
 from humanllm_assets.lineage.audit.checkpoint import make_report, read_consumed
 from humanllm_assets.lineage.audit.checkpoint_view import (
+    describe_verification,
     print_report,
     print_verification,
-    verification_data,
     write_html,
     write_json,
 )
@@ -72,7 +72,7 @@ def audit_checkpoint(
         write_html(report, html, profile, verification)
         warn(f"wrote {html}")
     if as_json:
-        data = {**(report or {}), **({"verification": verification_data(verification)} if verification else {})}
+        data = {**(report or {}), **({"verification": describe_verification(verification)} if verification else {})}
         write_json(data, read_consumed(chain, chain.checkpoint) if report and chain.checkpoint else None, echo)
         return int(broken)
     if report:

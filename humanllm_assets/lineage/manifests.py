@@ -171,6 +171,7 @@ class Snapshot:
         return self.folder / self.manifest.tables[table].file
 
     def ref(self) -> Ref:
+        """How the manifest of a child names this snapshot."""
         return Ref(**self.key._asdict(), manifest_sha256=self.manifest_sha256)
 
 

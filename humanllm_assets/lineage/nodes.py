@@ -260,9 +260,11 @@ class Step:
         return counts[0][0]
 
     def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to a table of the snapshot; see `SnapshotWriter.write`."""
         self.writer.write(table, rows)
 
     def copy(self, table: str, query: str) -> None:
+        """Write a query's result as a whole table of the snapshot."""
         self.writer.copy(self.con, table, query)
 
     def append(self, table: str, query: str) -> None:

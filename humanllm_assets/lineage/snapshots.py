@@ -25,7 +25,6 @@ import duckdb
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import (
     Damage,
-    Key,
     Manifest,
     Pointer,
     Ref,
@@ -49,7 +48,7 @@ class SnapshotError(Explained):
     """A snapshot is missing, incomplete or altered; the message says which and what to do."""
 
 
-def table_content(con: duckdb.DuckDBPyConnection, file: Path) -> tuple[int, str]:
+def hash_table(con: duckdb.DuckDBPyConnection, file: Path) -> tuple[int, str]:
     """Rows of a Parquet table and the SHA-256 of its content: columns by name, rows as a multiset.
 
     Rows are hashed one by one and the hashes sorted in 4,096 buckets, so row order, row groups and compression do not matter.
@@ -151,7 +150,7 @@ class SnapshotWriter:
                 part.unlink()
         tables = {}
         for table in self._tables:
-            rows, content = table_content(con, self.folder / f"{table}.parquet")
+            rows, content = hash_table(con, self.folder / f"{table}.parquet")
             tables[table] = TableFile(file=f"{table}.parquet", rows=rows, content=content)
         files = {}
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
@@ -168,9 +167,11 @@ class SnapshotStore:
         self.root = root
 
     def partition_folder(self, asset: str, partition: str) -> Path:
+        """Where the snapshots of a partition lie, one folder for each data version."""
         return self.root / "snapshots" / asset / Item(asset, partition).folder
 
     def pointer_file(self, asset: str, partition: str) -> Path:
+        """The file that says what is published of a partition."""
         return self.root / "published" / asset / f"{Item(asset, partition).folder}.json"
 
     def read_pointer(self, asset: str, partition: str) -> Pointer | Damage | None:
@@ -185,16 +186,18 @@ class SnapshotStore:
         """A path as messages write it: relative to the data home where it lies there."""
         return show_path(self.root, path)
 
-    def read_ref(self, ref: Ref | Key) -> Snapshot | Damage:
+    def read_ref(self, ref: Ref) -> Snapshot | Damage:
         """The snapshot that a reference names, whatever the hash of its manifest, or what is wrong with it."""
         return self.read_snapshot(self.partition_folder(ref.asset, ref.partition) / ref.data_version, ref.manifest)
 
     def begin(self, asset: str, partition: str, tables: Mapping[str, Table]) -> SnapshotWriter:
+        """A writer in a temporary folder beside the partition's snapshots. Raises OSError when the disk refuses it."""
         folder = self.partition_folder(asset, partition)
         folder.mkdir(parents=True, exist_ok=True)
         return SnapshotWriter(Path(tempfile.mkdtemp(dir=folder, prefix=".writing-")), tables)
 
     def abandon(self, writer: SnapshotWriter) -> None:
+        """Delete what an unfinished writer wrote."""
         shutil.rmtree(writer.folder, ignore_errors=True)
 
     def add(self, writer: SnapshotWriter, manifest: Manifest) -> Snapshot:
@@ -227,7 +230,7 @@ class SnapshotStore:
             files, bad = {}, list(manifest.files)
             name = first.name if first.exists() else name
         else:
-            bad = altered_files(existing)
+            bad = find_altered_files(existing)
             files = {
                 n: stored.model_copy(update={"volatile": n in manifest.files and manifest.files[n].volatile})
                 for n, stored in existing.manifest.files.items()
@@ -301,12 +304,12 @@ class SnapshotStore:
     def with_identity(self, asset: str, partition: str, identity_hash: str) -> Snapshot | None:
         """A retained snapshot that passed its contract and has this identity, whole on disk; the published one first."""
         for s in self.all(asset, partition):
-            if s.manifest.identity_hash == identity_hash and s.manifest.passed and not missing_files(s):
+            if s.manifest.identity_hash == identity_hash and s.manifest.passed and not find_missing_files(s):
                 return s
         return None
 
 
-def missing_files(snapshot: Snapshot) -> list[str]:
+def find_missing_files(snapshot: Snapshot) -> list[str]:
     """Files of a snapshot that are gone or have another size; cheap, no hashing."""
     bad = []
     for name, stored in snapshot.manifest.files.items():
@@ -316,7 +319,7 @@ def missing_files(snapshot: Snapshot) -> list[str]:
     return bad
 
 
-def altered_files(snapshot: Snapshot) -> list[str]:
+def find_altered_files(snapshot: Snapshot) -> list[str]:
     """Files of a snapshot that are gone or whose SHA-256 is not the manifest's."""
     return [
         name

@@ -72,7 +72,7 @@ def read_tombstones(home: Home) -> list[Tombstone]:
 
 
 @contextmanager
-def adding(home: Home) -> Iterator[list[Tombstone]]:
+def edit_tombstones(home: Home) -> Iterator[list[Tombstone]]:
     """The tombstones as a list to append to, written when the context ends; one process at a time."""
     home.root.mkdir(parents=True, exist_ok=True)
     with (home.root / ".tombstones.lock").open("w") as lock:

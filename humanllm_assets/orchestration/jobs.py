@@ -12,7 +12,7 @@ from pydantic import Field
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.planning.handover import REFRESH_TAG, hand_over
-from humanllm_assets.planning.refresh_plan import Limits, RefreshError, check_budget, make_plan, totals
+from humanllm_assets.planning.refresh_plan import Limits, RefreshError, check_budget, make_plan, sum_forecasts
 from humanllm_assets.planning.targets import TargetError
 from humanllm_assets.planning.view import as_markdown, as_text
 from resources.canonical import digest
@@ -43,7 +43,7 @@ def refresh_job(profile: Profile, graph: Graph, home: Home) -> dg.JobDefinition:
             metadata: dict[str, Any] = {
                 "plan": dg.MetadataValue.md(as_markdown(plan)),
                 "partitions": len(plan.items),
-                "llm_calls": totals(plan.forecasts())["calls"],
+                "llm_calls": sum_forecasts(plan.forecasts())["calls"],
             }
             check_budget(plan, limits)
             if plan.items and not config.dry_run:

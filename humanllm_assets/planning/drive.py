@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from humanllm_assets.lineage.staleness.plan import own_changes
+from humanllm_assets.lineage.staleness.plan import find_own_changes
 
 Submit = Callable[[Item, bool], Future[str | None]]
 Allow = Callable[[Item], str | None]
@@ -118,7 +118,7 @@ def drive(
     started = 0
     while True:
         while item := schedule.next_ready():
-            if item not in forced and not own_changes(graph, store, item):
+            if item not in forced and not find_own_changes(graph, store, item):
                 schedule.finish(item)
                 summary.fresh.append(str(item))
             elif allow and (refusal := allow(item)):

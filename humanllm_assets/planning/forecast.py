@@ -65,7 +65,7 @@ class Record:
     def _usages(self, partition: str) -> Iterator[dict[str, dict[str, float]]]:
         """Of every retained snapshot of a partition."""
         for snapshot in self._store.all(self._node.name, partition):
-            yield by_label(snapshot.manifest.usage, partition)
+            yield group_by_label(snapshot.manifest.usage, partition)
 
     @cached_property
     def by_label(self) -> dict[str, dict[str, float]]:
@@ -82,7 +82,7 @@ class Record:
             except SnapshotError:
                 continue
             if snapshot:
-                found[partition] = round(sum(questions(s) for s in snapshot.manifest.usage.values()))
+                found[partition] = round(sum(count_questions(s) for s in snapshot.manifest.usage.values()))
         return found
 
     def questions_of(self, partition: str) -> int | None:
@@ -99,6 +99,7 @@ class Record:
         return None
 
     def retries_per_question(self, label: str) -> float:
+        """Mean number of further attempts; 0 when nothing was recorded."""
         stats = self.by_label.get(label)
         first = stats["calls"] - stats["retries"] if stats else 0
         return stats["retries"] / first if stats and first > 0 else 0.0
@@ -106,14 +107,16 @@ class Record:
     def ratio(self, later: str, earlier: str) -> float:
         """Questions with one label for each with another; 1 when nothing was recorded."""
         a, b = self.by_label.get(later), self.by_label.get(earlier)
-        return questions(a) / questions(b) if a and b and questions(b) else 1.0
+        return count_questions(a) / count_questions(b) if a and b and count_questions(b) else 1.0
 
 
-def questions(stats: dict[str, float]) -> float:
+def count_questions(stats: dict[str, float]) -> float:
+    """Questions behind the recorded usage of one label: those that were asked and those that the journal answered."""
     return stats["calls"] + stats["journal_hits"]
 
 
-def by_label(usage: dict[str, Any], partition: str) -> dict[str, dict[str, float]]:
+def group_by_label(usage: dict[str, Any], partition: str) -> dict[str, dict[str, float]]:
+    """A manifest's usage by label, the partition's own name in a label as `*`, so that siblings share labels."""
     return {label.replace(partition, "*") if partition else label: stats for label, stats in usage.items()}
 
 
@@ -144,6 +147,7 @@ class Forecaster:
         self._weights: dict[Item, int] = {}  # questions of stale partitions
 
     def close(self) -> None:
+        """Give back the rehearsal's journal."""
         self._rehearsal.close()
 
     def __enter__(self) -> Forecaster:
@@ -216,8 +220,8 @@ class Forecaster:
             return Forecast(None, 0, False, None, None, None, None, None)
         calls = round(total * self._share(node, stale))
         labels = record.by_label
-        sums = sum(map(questions, labels.values())) or 1
-        expected = {label: calls * questions(stats) / sums for label, stats in labels.items()}
+        sums = sum(map(count_questions, labels.values())) or 1
+        expected = {label: calls * count_questions(stats) / sums for label, stats in labels.items()}
         return self._forecast(node, expected, calls, 0, False, total - calls, "")
 
     def _share(self, node: Node, stale: Stale) -> float:

@@ -15,7 +15,7 @@ from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Graph, Runtime
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.staleness.explain import Details
-from humanllm_assets.lineage.staleness.plan import Stale, no_longer_declared
+from humanllm_assets.lineage.staleness.plan import Stale, find_undeclared
 from humanllm_assets.lineage.staleness.plan import plan as stale_partitions
 from humanllm_assets.planning.drive import Summary
 from humanllm_assets.planning.forecast import Forecast, Forecaster
@@ -53,7 +53,7 @@ class Plan:
         return shlex.join(["humanllm", "refresh", *self.names, *options])
 
 
-def totals(forecasts: Sequence[Forecast]) -> dict[str, Any]:
+def sum_forecasts(forecasts: Sequence[Forecast]) -> dict[str, Any]:
     """Sums; `exact` is false as soon as one forecast is not, `unknown` counts those without any record."""
 
     def total(name: str) -> Any:
@@ -114,7 +114,7 @@ def make_plan(profile: Profile, graph: Graph, home: Home, names: Sequence[str] =
     with Forecaster(runtime) as forecaster:
         items = tuple((s, forecaster.forecast(s)) for s in stale)
     assets = {i.asset for i in wanted}
-    removed = tuple(i for i in no_longer_declared(graph, runtime.store) if not names or i.asset in assets)
+    removed = tuple(i for i in find_undeclared(graph, runtime.store) if not names or i.asset in assets)
     priced = bool(profile.engine.price_per_million_input or profile.engine.price_per_million_output)
     return Plan(profile.name, tuple(names), len(wanted), items, removed, priced)
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from humanllm_assets.planning.forecast import Forecast
-from humanllm_assets.planning.refresh_plan import Plan, totals
+from humanllm_assets.planning.refresh_plan import Plan, sum_forecasts
 
 WIDTH = 80
 _NAME = 41  # columns of a partition's name
@@ -38,7 +38,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for s, f in plan.items
         ],
         "no_longer_in_profile": [item._asdict() for item in plan.removed],
-        "totals": totals(plan.forecasts()),
+        "totals": sum_forecasts(plan.forecasts()),
         "next": plan.command() if plan.items else None,
     }
 
@@ -135,7 +135,7 @@ def _lines(plan: Plan) -> Iterator[str]:
 
 
 def _ending(plan: Plan) -> Iterator[str]:
-    sums, own = totals(plan.forecasts()), sum(s.certain for s, _ in plan.items)
+    sums, own = sum_forecasts(plan.forecasts()), sum(s.certain for s, _ in plan.items)
     follow = len(plan.items) - own
     counted = f"{len(plan.items)} of {plan.looked_at} partitions are stale: {own} by themselves"
     if follow:
@@ -167,7 +167,7 @@ def as_markdown(plan: Plan) -> str:
     for s, f in plan.items:
         why = "; ".join(s.reasons[:_SHOWN]).replace("|", "\\|").replace("\n", " ")
         lines.append(f"| {str(s.item).replace('|', chr(92) + '|')} | {why} | {' | '.join(_cells(f))} |")
-    sums = totals(plan.forecasts())
+    sums = sum_forecasts(plan.forecasts())
     lines += [
         "",
         f"{len(plan.items)} partitions, {_number(sums['calls'], sums['exact'])} LLM calls, cost {_money(sums['cost'])}.",

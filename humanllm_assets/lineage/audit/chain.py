@@ -175,7 +175,7 @@ def _of_folder(store: SnapshotStore, folder: Path) -> Target:
 # ---- many snapshots --------------------------------------------------------------------------------------------------
 
 
-def with_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
+def collect_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
     """Several snapshots and everything that any of them was made from, each once. `depth` is the longest way down
     from what has no parents, so that parents always come before children."""
     nodes: dict[Key, Snapshot] = {}

@@ -149,7 +149,7 @@ def print_verification(v: Verification, echo: Echo) -> None:
     echo(f"{many} not what the checkpoint was made from" if wrong else "every byte is as it was")
 
 
-def verification_data(v: Verification) -> dict[str, Any]:
+def describe_verification(v: Verification) -> dict[str, Any]:
     """What was compared, as plain data."""
     return {**asdict(v), "damage": [d._asdict() for d in v.damage], "passed": v.passed}
 

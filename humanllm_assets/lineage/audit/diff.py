@@ -53,13 +53,13 @@ def compare(store: SnapshotStore, first: str, second: str) -> dict[str, Any]:
         "checkpoints": [_name(store, c) for c in chains],
         "identity": _identity(*sides),
         "upstream": _upstream(*sides),
-        "prompts": _only(_named_by(a, find_prompts), _named_by(b, find_prompts)),
-        "models": _only(_named_by(a, find_models), _named_by(b, find_models)),
+        "prompts": _only(_list_names(a, find_prompts), _list_names(b, find_prompts)),
+        "models": _only(_list_names(a, find_models), _list_names(b, find_models)),
         **remember(store.root, name, trained[0], lambda: _consumed(a, b)),
     }
 
 
-def _named_by(chain: Chain, find: Callable[[Any], Sequence[tuple[str, str]]]) -> set[str]:
+def _list_names(chain: Chain, find: Callable[[Any], Sequence[tuple[str, str]]]) -> set[str]:
     """What the identities of a chain name, prompts or models, each with its hash or revision."""
     return {" ".join(found) for s in chain.nodes.values() for found in find(s.manifest.identity)}
 

@@ -29,12 +29,12 @@ INDEX_FROM_ROWS = 10_000  # smaller tables are read whole in less time than an i
 ID_COLUMNS = ("record_id", "record_ids", "item_id", "item_ids", "sample_id", "target_record_id", "context_id", "user_id")
 
 
-def columns_of(s: Snapshot, table: str) -> dict[str, str]:
+def read_columns(s: Snapshot, table: str) -> dict[str, str]:
     """Name and type of a table's columns, as the manifest states them."""
     return dict(s.manifest.identity["columns"][table])
 
 
-def id_expressions(table: str, columns: Mapping[str, str], leave_out: str = "") -> list[str]:
+def list_id_expressions(table: str, columns: Mapping[str, str], leave_out: str = "") -> list[str]:
     """SQL for the ids of a row, one id or a list of ids each. An id of a failure may be that of a record or user and `#`."""
     found = [c for c in ID_COLUMNS if c in columns and c != leave_out]
     return found + (["split_part(item_id, '#', 1)"] if table == "failures" else [])
@@ -71,10 +71,10 @@ def ensure_index(con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table:
     path = index_folder(home) / f"{s.manifest.files[file].sha256}.parquet"
     if path.is_file():
         return path
-    columns = columns_of(s, table)
+    columns = read_columns(s, table)
     source = parquet([s.folder / file], "file_row_number")
     parts = []
-    for expression in id_expressions(table, columns, leave_out=next(iter(columns))):
+    for expression in list_id_expressions(table, columns, leave_out=next(iter(columns))):
         value = f"unnest({expression})" if columns.get(expression, "").endswith("[]") else expression
         parts.append(f"select {value} as id, file_row_number as row from {source}")
     if not parts:

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from humanllm_assets.lineage.audit.chain import Chain, with_ancestors
-from humanllm_assets.lineage.audit.indexes import ID_COLUMNS, INDEX_FROM_ROWS, columns_of, ensure_index, id_expressions
+from humanllm_assets.lineage.audit.chain import Chain, collect_ancestors
+from humanllm_assets.lineage.audit.indexes import ID_COLUMNS, INDEX_FROM_ROWS, ensure_index, list_id_expressions, read_columns
 from humanllm_assets.lineage.inventory import read_publications, read_retained
 from humanllm_assets.lineage.manifests import Damage, Key, Snapshot
 from humanllm_assets.lineage.snapshots import SnapshotStore
@@ -68,7 +68,7 @@ def choose_scope(store: SnapshotStore, all_versions: bool) -> Scope:
     publications = list(read_publications(store))
     published = [p.snapshot for p in publications if p.snapshot]
     found = list(read_retained(store)) if all_versions else []
-    chain = with_ancestors(store, [*published, *(s for s in found if isinstance(s, Snapshot) and s.manifest.passed)])
+    chain = collect_ancestors(store, [*published, *(s for s in found if isinstance(s, Snapshot) and s.manifest.passed)])
     damage = {p.damage for p in publications if p.damage} | {d for d in found if isinstance(d, Damage)}
     return Scope(chain, {s.key for s in published}, sorted({*damage, *chain.damage}))
 
@@ -156,9 +156,9 @@ def _search(
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
     for s in snapshots:
         for name, table in s.manifest.tables.items():
-            columns = columns_of(s, name)
+            columns = read_columns(s, name)
             wanted = not first_column or next(iter(columns)) == first_column
-            if wanted and table.rows and id_expressions(name, columns) and s.path(name).is_file():
+            if wanted and table.rows and list_id_expressions(name, columns) and s.path(name).is_file():
                 groups.setdefault((name, tuple(columns.items())), []).append(s)
     for (table, columns), group in groups.items():
         by_file: dict[str, list[Snapshot]] = {}
@@ -219,7 +219,7 @@ def _scan(
     found: Places = set()
     for batch in _batches(ids):
         listed = _listed(batch)
-        for expression in id_expressions(table, columns):
+        for expression in list_id_expressions(table, columns):
             is_list = columns.get(expression, "").endswith("[]")
             condition = f"list_has_any({expression}, [{listed}])" if is_list else f"{expression} in ({listed})"
             found.update(con.execute(f"select filename, file_row_number from {_source(paths)} where {condition}").fetchall())
@@ -238,11 +238,11 @@ def _look_up(
     """Find rows of large tables by their indexes, and by their first column, by which they are sorted."""
     first = next(iter(columns))
     indexed = {file: ensure_index(con, home, s, table) for file, s in tables.items()}
-    if id_expressions(table, columns, leave_out=first) and None in indexed.values():
+    if list_id_expressions(table, columns, leave_out=first) and None in indexed.values():
         return _scan(con, tables, table, columns, ids)  # the data home cannot be written
     by_index = {str(index): file for file, index in indexed.items() if index}
     found: Places = set()
-    of_users_alone = id_expressions(table, columns, leave_out=first) == ["user_id"]
+    of_users_alone = list_id_expressions(table, columns, leave_out=first) == ["user_id"]
     in_index = {user} & ids.keys() if of_users_alone else ids.keys()
     for batch in _batches(ids):
         if first in ID_COLUMNS:

@@ -24,7 +24,7 @@ from humanllm_assets.lineage.audit.chain import Chain, Target
 from humanllm_assets.lineage.identity import find_models, find_prompts
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import Damage, Pointer, Snapshot, is_manifest, version_of
-from humanllm_assets.lineage.snapshots import SnapshotStore, table_content
+from humanllm_assets.lineage.snapshots import SnapshotStore, hash_table
 from resources.canonical import digest
 from resources.files import sha256_file
 from resources.journal import Journal
@@ -72,21 +72,23 @@ def verify(
     total = sum(f.bytes for s in chain.nodes.values() for f in s.manifest.files.values())
     with duckdb.connect() as con:
         for snapshot in chain.nodes.values():
-            work.manifest(snapshot)
-            work.files(snapshot, snapshot.folder, total)
-            work.content(con, snapshot)
+            work.check_manifest(snapshot)
+            work.check_files(snapshot, snapshot.folder, total)
+            work.check_content(con, snapshot)
         if target and target.folder:
-            work.copied(target.snapshot, target.folder)
-        work.prompts(chain.nodes.values())
-        work.journal(chain.nodes.values())
+            work.check_copied(target.snapshot, target.folder)
+        work.check_prompts(chain.nodes.values())
+        work.check_journal(chain.nodes.values())
         if profile:
-            work.sources(con, chain.nodes.values(), profile)
-            work.base_models(chain.nodes.values(), profile)
+            work.check_sources(con, chain.nodes.values(), profile)
+            work.check_base_models(chain.nodes.values(), profile)
     work.result.damage = list(dict.fromkeys(work.result.damage))
     return work.result
 
 
 class _Work:
+    """A verification in progress: what was compared so far, and files that are broken anyway."""
+
     def __init__(self, store: SnapshotStore, result: Verification, say: Say | None) -> None:
         self.store, self.result, self._say = store, result, say
         self._said = time.monotonic()
@@ -102,7 +104,7 @@ class _Work:
 
     # ---- one snapshot ----
 
-    def manifest(self, s: Snapshot) -> None:
+    def check_manifest(self, s: Snapshot) -> None:
         """A manifest's own statements agree with each other, with its place, and with the pointer."""
         m, path = s.manifest, s.folder / s.manifest_file
         self.result.manifests += 1
@@ -125,7 +127,7 @@ class _Work:
             elif not where.is_file():
                 self._found(pointer_file, f"altered: {self.store.show_path(where)} is not there")
 
-    def files(self, s: Snapshot, folder: Path, total: int) -> None:
+    def check_files(self, s: Snapshot, folder: Path, total: int) -> None:
         """Every file's bytes; and no file that the manifest does not name."""
         for name, stored in s.manifest.files.items():
             path = folder / name
@@ -143,7 +145,7 @@ class _Work:
             if path.is_file() and name not in s.manifest.files and not is_manifest(name):
                 self._found(path, "no file of the snapshot")
 
-    def content(self, con: duckdb.DuckDBPyConnection, s: Snapshot) -> None:
+    def check_content(self, con: duckdb.DuckDBPyConnection, s: Snapshot) -> None:
         """The rows of every table, and the data version, computed as when the snapshot was sealed (`version_of`)."""
         m = s.manifest
         for table in m.tables.values():
@@ -156,7 +158,7 @@ class _Work:
             self.result.tables += 1
             self.result.rows += table.rows
             try:
-                found = table_content(con, path)
+                found = hash_table(con, path)
             except duckdb.Error as e:
                 self._found(path, f"altered: no table any more ({str(e).splitlines()[0]})")
                 continue
@@ -170,7 +172,7 @@ class _Work:
         else:
             self._found(path, "data version not computed: the manifest does not say which files decide it", altered=False)
 
-    def copied(self, s: Snapshot, folder: Path) -> None:
+    def check_copied(self, s: Snapshot, folder: Path) -> None:
         """A copy of a model outside the data home: the files it has are the snapshot's."""
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             stored = s.manifest.files.get(str(path.relative_to(folder)))
@@ -184,7 +186,7 @@ class _Work:
 
     # ---- beside the snapshots ----
 
-    def prompts(self, snapshots: Iterable[Snapshot]) -> None:
+    def check_prompts(self, snapshots: Iterable[Snapshot]) -> None:
         """The texts of all prompts in the identities: those kept in the data home, else the templates of this project."""
         texts: dict[str, str] = {}
         for s in snapshots:
@@ -201,7 +203,7 @@ class _Work:
             if sha256 not in current:
                 self._found(path, f"missing: the text of the prompt {name}, which differs from today's template")
 
-    def journal(self, snapshots: Iterable[Snapshot]) -> None:
+    def check_journal(self, snapshots: Iterable[Snapshot]) -> None:
         """The answers that the steps used, and every answer's own hash."""
         lists = {m.answers_sha256: str(m.item) for s in snapshots if (m := s.manifest).answers_sha256}
         path = self.store.root / "journal" / "answers.sqlite"
@@ -249,7 +251,7 @@ class _Work:
 
     # ---- outside the data home ----
 
-    def sources(self, con: duckdb.DuckDBPyConnection, snapshots: Iterable[Snapshot], profile: Profile) -> None:
+    def check_sources(self, con: duckdb.DuckDBPyConnection, snapshots: Iterable[Snapshot], profile: Profile) -> None:
         """The raw files that `raw_*` recorded, where they are still there."""
         from resources.profile import ProfileError, resolve_path
 
@@ -272,7 +274,7 @@ class _Work:
                     self._found(_short(path), "altered: not the source file that was read")
                 self._progress(lambda: f"{self.result.source_files} source files read")
 
-    def base_models(self, snapshots: Iterable[Snapshot], profile: Profile) -> None:
+    def check_base_models(self, snapshots: Iterable[Snapshot], profile: Profile) -> None:
         """The weights of base models that training and merging recorded, where they are still there."""
         from resources.models import folder_name, weights_digest
         from resources.profile import ProfileError, resolve_path

@@ -132,8 +132,8 @@ def _find_unreferenced(home: Home, inventory: Inventory, gone: set[Path], before
     """Prompts, lists of answers, audit indexes and pages that only removed snapshots name."""
     staying = [s for s in inventory.snapshots.values() if s.folder not in gone]
     manifests = [s.manifest for s in staying]
-    pages = {page for m in manifests for page in docs_pages(m.verdict)}
-    named = {page for s in inventory.snapshots.values() if s.folder in gone for page in docs_pages(s.manifest.verdict)}
+    pages = {page for m in manifests for page in list_docs_pages(m.verdict)}
+    named = {page for s in inventory.snapshots.values() if s.folder in gone for page in list_docs_pages(s.manifest.verdict)}
     for page in sorted(named - pages):
         path = home.data_docs / page
         if path.is_file():
@@ -154,7 +154,7 @@ def _find_unreferenced(home: Home, inventory: Inventory, gone: set[Path], before
                 yield Removal(path, what, "", _size(path))
 
 
-def docs_pages(verdict: Mapping[str, Any] | None) -> list[str]:
+def list_docs_pages(verdict: Mapping[str, Any] | None) -> list[str]:
     """The Data Docs pages of a verdict, relative to the docs folder."""
     return list((verdict or {}).get("docs", {}).values())
 

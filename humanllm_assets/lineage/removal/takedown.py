@@ -25,10 +25,10 @@ from humanllm_assets.lineage.inventory import Inventory, take_inventory
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import PURGED, Key, Snapshot
 from humanllm_assets.lineage.nodes import Graph
-from humanllm_assets.lineage.removal.gc import docs_pages
+from humanllm_assets.lineage.removal.gc import list_docs_pages
 from humanllm_assets.lineage.removal.scrub import Mentions, scrub_folder
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from humanllm_assets.lineage.tombstones import Tombstone, adding, read_tombstones, user_hash
+from humanllm_assets.lineage.tombstones import Tombstone, edit_tombstones, read_tombstones, user_hash
 from humanllm_assets.sql import parquet
 from resources.errors import Explained
 from resources.files import sha256_file, write_atomically
@@ -197,7 +197,7 @@ def forget(profile: Profile, home: Home, user: str, reason: str, slots: Mapping[
         TombstoneError: the tombstones cannot be read.
     """
     site, hashed = check_user(profile, user), user_hash(user)
-    with adding(home) as tombstones:
+    with edit_tombstones(home) as tombstones:
         for known in tombstones:
             if (known.site, known.user_sha256) == (site, hashed):
                 return known
@@ -276,7 +276,7 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
         receipt["answers"] = journal.purge(user)
     finally:
         journal.close()
-    pages = {home.data_docs / page for h in gone.values() for page in docs_pages(h.snapshot.manifest.verdict)}
+    pages = {home.data_docs / page for h in gone.values() for page in list_docs_pages(h.snapshot.manifest.verdict)}
     receipt["pages"] = _delete_pages(home, {p for p in pages if p.is_file()}, mentions)
     receipt["training"] = _delete_training(home, user)
     for leftover in [*store.root.glob("snapshots/*/*/.*"), *home.scratch.glob("*"), *index_folder(home.root).glob("*")]:

@@ -77,7 +77,7 @@ class Details:
     prompts: Path  # folder of texts by their hash
     _rows: dict[tuple[Path, Path], dict[str, int] | None] = field(default_factory=dict)
 
-    def lines(self, name: str, old_sha256: str) -> str:
+    def find_lines(self, name: str, old_sha256: str) -> str:
         """`lines 12-14, 20` of a prompt's file that differ from an older text; empty when that text is gone."""
         try:
             old = (self.prompts / f"{old_sha256}.md").read_text(encoding="utf-8")
@@ -85,9 +85,9 @@ class Details:
         except (FileNotFoundError, PromptError):
             return ""
         file = (PROMPTS / f"{name}.md").read_text(encoding="utf-8").splitlines()
-        return changed_lines(old, new, next(i for i in range(file.index("---", 1) + 1, len(file)) if file[i].strip()))
+        return find_changed_lines(old, new, next(i for i in range(file.index("---", 1) + 1, len(file)) if file[i].strip()))
 
-    def rows(self, old: Ref, new: Snapshot) -> dict[str, int] | None:
+    def count_rows(self, old: Ref, new: Snapshot) -> dict[str, int] | None:
         """Rows of the parent's main table that were added, removed, changed; None when the old snapshot is gone."""
         try:
             before = self.store.by_ref(old)
@@ -100,11 +100,11 @@ class Details:
         if not all(f.is_file() for f in files):
             return None
         if files not in self._rows:
-            self._rows[files] = row_differences(*files)
+            self._rows[files] = count_row_differences(*files)
         return self._rows[files]
 
 
-def changed_lines(old: str, new: str, offset: int = 0) -> str:
+def find_changed_lines(old: str, new: str, offset: int = 0) -> str:
     """Line numbers in `new`, counted from `offset` + 1, at which it differs from `old`: "lines 12-14, 20"."""
     ranges = []
     for kind, _, _, start, end in difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), False).get_opcodes():
@@ -116,7 +116,7 @@ def changed_lines(old: str, new: str, offset: int = 0) -> str:
     return ("line " if len(ranges) == 1 and "-" not in ranges[0] else "lines ") + ", ".join(ranges)
 
 
-def row_differences(old: Path, new: Path) -> dict[str, int]:
+def count_row_differences(old: Path, new: Path) -> dict[str, int]:
     """Compare two Parquet tables by their first column as id and a hash of the whole row."""
 
     def side(path: Path) -> str:
@@ -150,7 +150,7 @@ class ReadAndNow(NamedTuple):
     now: Snapshot
 
 
-def changes(
+def find_changes(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     details: Details | None = None,
@@ -172,7 +172,7 @@ def changes(
 
 def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The changed fields of two identities, one phrase each, without looking anything up."""
-    return [c.phrase for c in changes(old, new)]
+    return [c.phrase for c in find_changes(old, new)]
 
 
 # ---- phrases ---------------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class _Difference(NamedTuple):
         if self.details is None or self.path[0] != "upstream" or len(self.rest) != 2:
             return None
         parent = self.parents.get(Item(*self.rest))
-        return self.details.rows(*parent) if parent else None
+        return self.details.count_rows(*parent) if parent else None
 
 
 def _change(d: _Difference) -> Change:
@@ -263,7 +263,7 @@ def _describe_setting(d: _Difference) -> str:
 
 def _describe_prompt(d: _Difference) -> str:
     name, field_name = d.holder["name"], d.path[-1]
-    lines = d.details.lines(name, d.before) if d.details and field_name == "text_sha256" and d.before else ""
+    lines = d.details.find_lines(name, d.before) if d.details and field_name == "text_sha256" and d.before else ""
     what = {"text_sha256": "text changed", "schema": "answer schema changed"}.get(field_name, f"{field_name} {d.moved}")
     return f"prompt {name}: {what}" + (f", {lines}" if lines else "")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import Snapshot
 from humanllm_assets.lineage.nodes import Graph
-from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, missing_files
-from humanllm_assets.lineage.staleness.explain import Change, Details, ReadAndNow, changes
+from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, find_missing_files
+from humanllm_assets.lineage.staleness.explain import Change, Details, ReadAndNow, find_changes
 from resources.canonical import digest
 
 
@@ -41,7 +41,7 @@ class Stale:
         return f"{self.item}  <- {'; '.join(self.reasons)}"
 
 
-def own_changes(graph: Graph, store: SnapshotStore, item: Item, details: Details | None = None) -> list[Change]:
+def find_own_changes(graph: Graph, store: SnapshotStore, item: Item, details: Details | None = None) -> list[Change]:
     """Why a partition is stale against what its parents have published now; empty when it is up to date.
 
     A parent that is not published, or damaged, is no reason here: it is stale itself, and this partition follows it.
@@ -53,7 +53,7 @@ def own_changes(graph: Graph, store: SnapshotStore, item: Item, details: Details
         return [Change(str(e))]
     if current is None:
         return [Change("never materialized")]
-    if gone := missing_files(current):
+    if gone := find_missing_files(current):
         return [Change(f"{gone[0]} of the published snapshot is missing or cut off")]
     read = {r.item: r for r in current.manifest.upstream}
     versions: dict[Item, str] = {}
@@ -69,7 +69,7 @@ def own_changes(graph: Graph, store: SnapshotStore, item: Item, details: Details
     payload = node.full_identity(partition, versions)
     if digest(payload) == current.manifest.identity_hash:
         return []
-    return changes(current.manifest.identity, payload, details, both) or [Change("identity changed")]
+    return find_changes(current.manifest.identity, payload, details, both) or [Change("identity changed")]
 
 
 def _published(store: SnapshotStore, item: Item) -> Snapshot | None:
@@ -91,7 +91,7 @@ def plan(
     stale: dict[Item, Stale] = {}
     for item in wanted:
         parents = tuple(p for p in graph[item.asset].parents(item.partition) if p in stale)
-        own = own_changes(graph, store, item, details)
+        own = find_own_changes(graph, store, item, details)
         if own or parents:
             layer = 1 + max((stale[p].layer for p in parents), default=0)
             reasons = (*(c.phrase for c in own), *([_follows(parents)] if parents else []))
@@ -104,7 +104,7 @@ def _follows(parents: Sequence[Item]) -> str:
     return f"follows {parents[0]}{more}"
 
 
-def no_longer_declared(graph: Graph, store: SnapshotStore) -> list[Item]:
+def find_undeclared(graph: Graph, store: SnapshotStore) -> list[Item]:
     """Published partitions that the profile no longer has: deleted or renamed slices, sources, recipes and so on."""
     declared = {(i.asset, i.folder) for i in graph.all_partitions()}
     files = sorted((store.root / "published").glob("*/[!.]*.json"))

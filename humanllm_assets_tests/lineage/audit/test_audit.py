@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from humanllm_assets import tables
 from humanllm_assets.commands.audit import audit_checkpoint, audit_diff, audit_record, audit_user
 from humanllm_assets.lineage.audit import checkpoint_view, diff, trace, trace_view
 from humanllm_assets.lineage.audit import indexes as derived
@@ -17,7 +18,9 @@ from humanllm_assets.lineage.audit.chain import AuditError, resolve, walk
 from humanllm_assets.lineage.audit.checkpoint import make_report, read_consumed
 from humanllm_assets.lineage.audit.diff import compare
 from humanllm_assets.lineage.audit.verify import verify
+from humanllm_assets.lineage.manifests import version_of
 from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.sql import Column
 from humanllm_assets_tests.lineage.audited import EVERYTHING, RECIPE, Audited
 
 
@@ -130,7 +133,7 @@ def test_a_manifest_that_was_swapped_with_its_files_is_found(copy):
     import duckdb
 
     from humanllm_assets.lineage.manifests import StoredFile, TableFile
-    from humanllm_assets.lineage.snapshots import table_content
+    from humanllm_assets.lineage.snapshots import hash_table
     from resources.canonical import digest
     from resources.files import sha256_file
 
@@ -139,7 +142,7 @@ def test_a_manifest_that_was_swapped_with_its_files_is_found(copy):
     rows = pq.read_table(path)
     pq.write_table(rows.slice(1), path)
     with duckdb.connect() as con:
-        n, content = table_content(con, path)
+        n, content = hash_table(con, path)
     stored = StoredFile(bytes=path.stat().st_size, sha256=sha256_file(path))
     version = digest({"tables": {"items": content}, "files": {}})[:20]
     forged = snapshot.manifest.model_copy(
@@ -168,6 +171,23 @@ def test_a_copied_model_is_known_by_its_lineage_file_and_compared(copy, tmp_path
     assert damage(copy, str(model)) == []
     flip(model / "model.safetensors")
     assert damage(copy, str(model)) == [str(model / "model.safetensors")]
+
+
+def test_a_manifest_that_does_not_say_which_files_are_volatile_is_a_note(copy):
+    """Manifests were written so before; their other hashes are compared as ever."""
+    snapshot = copy.store.published("sft_checkpoint", RECIPE)
+    assert version_of(snapshot.manifest.tables, snapshot.manifest.files) == snapshot.data_version
+    assert [n for n, f in snapshot.manifest.files.items() if f.volatile] == ["lineage.json"]
+    path = snapshot.folder / snapshot.manifest_file
+    content = json.loads(path.read_text())
+    for file in content["files"].values():
+        del file["volatile"]
+    path.write_text(json.dumps(content))
+    copy.store.publish(copy.store.read_snapshot(snapshot.folder, snapshot.manifest_file))
+    found = verify(copy.store, walk(copy.store, resolve(copy.store, RECIPE).snapshot), None, copy.profile)
+    assert found.passed and [d.file for d in found.damage] == [relative(copy, path)]
+    flip(snapshot.folder / "lineage.json")
+    assert damage(copy) == [relative(copy, snapshot.folder / "lineage.json")]
 
 
 def test_verify_ends_with_exit_code_one_and_names_the_file(copy, capsys):
@@ -321,10 +341,23 @@ def test_a_sample_id_of_two_versions_is_not_taken_for_one_sample(made):
 def test_an_unknown_record_or_user_is_one_sentence_with_near_names(made):
     with pytest.raises(AuditError, match="no row about the record `reddit:t3_one99` .* did you mean"):
         audit_record(made.home.root, "reddit:t3_one99", echo=print)
+    with pytest.raises(AuditError, match="did you mean `reddit:t3_one01`"):
+        audit_record(made.home.root, "forum:t3_one01", echo=print)
     with pytest.raises(AuditError, match="did you mean `reddit/u1`"):
         audit_user(made.home.root, "U1", echo=print)
     with pytest.raises(AuditError, match="^no row about the user `blogger/zoe` is in any published snapshot"):
         audit_user(made.home.root, "blogger/zoe", echo=print)
+
+
+def test_every_table_that_names_records_or_users_has_its_phrase():
+    declared = [v for v in vars(tables).values() if isinstance(v, tuple) and v and isinstance(v[0], Column)]
+    naming = {t for t in declared if {c.name for c in t} & set(derived.ID_COLUMNS)}
+    assert len(naming) > 10 and naming == set(tables.PHRASES)
+    assert (
+        tables.describe_rows([{"record_id": "reddit:t3_a", "user_id": "reddit/b", "reason": "too_short"}])
+        == "left out: too_short"
+    )
+    assert tables.describe_rows([{"record_id": "reddit:t3_a", "of_old": 1}] * 2) == "2 rows", "of a table that is none of today's"
 
 
 # ---- two checkpoints -------------------------------------------------------------------------------------------------

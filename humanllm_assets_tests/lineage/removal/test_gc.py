@@ -63,6 +63,59 @@ def test_what_a_checkpoint_was_made_from_stays(world):
     assert found(world) == []
 
 
+def test_what_a_node_keeps_stays_also_when_its_manifest_was_written_before_manifests_said_so(world):
+    world.run_all()
+    old = world.store.published("total", "")
+    world.factor = 2
+    world.run_all()
+    assert not old.manifest.keeps_forever and old.folder in {r.path for r in found(world)}
+    world.kept_forever = "total"
+    assert found(world) == []
+
+
+def test_what_a_node_keeps_stays_when_the_graph_no_longer_has_the_node(world):
+    world.kept_forever = "total"
+    world.run_all()
+    assert {r.what for r in found(world, Graph([world.graph()["raw"]]))} == {"pointer"}
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b"null", b'{"data_version": 1}'], ids=["cut", "empty", "list", "null", "types"]
+)
+def test_where_a_pointer_is_damaged_all_snapshots_stay_with_what_they_were_made_from(world, content):
+    world.run_all()
+    world.factor = 2
+    world.source = {"a": {"x": 5}, "b": {"z": 6}}
+    world.run_all()
+    assert len(found(world)) == 5
+    pointer = world.store.pointer_file("total", "")
+    pointer.write_bytes(pointer.read_bytes()[:-9] if content is None else content)
+    assert found(world) == []
+    (line,) = gc.describe_damage(take_inventory(world.graph(), world.store))
+    assert "published/total/all.json is damaged" in line and line.endswith("humanllm materialize 'total'")
+    world.run("total")
+    assert len(found(world)) == 5
+
+
+def test_a_pointer_that_names_no_snapshot_protects_all_of_its_partition(world):
+    world.run_all()
+    world.factor = 2
+    world.run_all()
+    pointer = world.store.pointer_file("scaled", "a")
+    pointer.write_text(pointer.read_text().replace(world.store.published("scaled", "a").data_version, "0" * 20))
+    assert {r.path.parent.name for r in found(world)} == {"b", "all"}
+
+
+def test_a_pointer_that_is_torn_between_listing_and_removing_keeps_the_snapshot(world):
+    world.run_all()
+    world.factor = 2
+    world.run_all()
+    removals, before = found(world), folders(world)
+    for file in world.root.glob("published/*/*.json"):
+        file.write_text("{")
+    assert remove(removals) == 0 and folders(world) == before
+
+
 def test_a_folder_stays_when_any_of_its_manifests_is_published(world):
     world.run_all()
     world.at_least = 1  # equal content under another identity: two manifests in one folder
