@@ -1,7 +1,7 @@
 """All partitions and mappings of the graph, derived from the profile.
 
 Partition keys are the names people use: slices, sources, task-source pairs, recipes, contestants, benchmarks. Mappings are plain
-dicts from a partition to the upstream partitions that it reads; `definitions.py` turns them into Dagster's built-in mappings
+dicts from a partition to the upstream partitions that it reads; `orchestration/build.py` turns them into Dagster's built-in mappings
 (custom ones are dropped by the daemon and the UI). Pairs that cannot exist are no partitions.
 
 What does not belong here: assets.

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from humanllm_assets.graph import build_graph
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from humanllm_assets.lineage.inventory import read_publication
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.staleness.plan import plan
 from humanllm_assets.partitions import Partitions
 
@@ -21,14 +24,18 @@ if TYPE_CHECKING:
 
 
 def print_status(profile: Profile, home: Home, echo: Callable[[str], None]) -> None:
-    """One line per asset: how many partitions exist, are published, are stale."""
+    """One line per asset: how many partitions exist, are published, are stale; then what is published but damaged."""
     graph, store = build_graph(profile, home), SnapshotStore(home.root)
-    stale = {s.item for s in plan(graph, store)}
+    stale, damage = {s.item for s in plan(graph, store)}, []
     echo(f"profile {profile.name}: {profile.description}\ndata home {home.root}")
     for node in graph.nodes.values():
-        published = sum(store.published(node.name, p) is not None for p in node.partitions)
-        behind = sum((node.name, p) in stale for p in node.partitions)
+        found = [read_publication(store, Item(node.name, p)) for p in node.partitions]
+        published = sum(p is not None and p.damage is None for p in found)
+        damage += [f"{p.damage.sentence}; run: humanllm materialize '{p.item}'" for p in found if p and p.damage]
+        behind = sum(Item(node.name, p) in stale for p in node.partitions)
         echo(f"  {node.group:<11} {node.name:<26} {published:>3} of {len(node.partitions):>3} published, {behind} stale")
+    for line in damage:
+        echo(line)
 
 
 def print_summary(profile: Profile, home: Home) -> None:

@@ -50,6 +50,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             code=("humanllm_assets.training.sft",),  # runs in processes of its own
             contract=Contract.load("sft_checkpoint", profile.thresholds),
             gated=True,
+            keeps_forever=True,
             # training on CPU beside a model server makes both several times slower: their threads wait for each other
             alone=any(launch.cpu for launch in profile.launch.values()),
         ),
@@ -68,6 +69,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
             compute=_merged_model,
             contract=Contract.load("merged_model", profile.thresholds),
+            keeps_forever=True,
         ),
     ]
 
