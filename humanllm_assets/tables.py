@@ -7,6 +7,7 @@ of the step that wrote it. Every row carries the ids of the rows it was made fro
 from __future__ import annotations
 
 from humanllm_assets.sql import define_table
+from resources.item_kinds import ITEM_KINDS, METRICS, USER_TEXTS, list_kinds
 
 RECORDS = define_table(
     ("record_id", "VARCHAR", "stable id, unique over all sources, e.g. reddit:t3_abc"),
@@ -60,7 +61,7 @@ CORE = define_table(
 )
 PROFILES = define_table(
     ("item_id", "VARCHAR", "user and kind, e.g. reddit/alice#persona"),
-    ("kind", "VARCHAR", "persona, profile, stories or style (P1-P4)"),
+    ("kind", "VARCHAR", f"one of {list_kinds(USER_TEXTS)}"),
     ("user_id", "VARCHAR", "whom it describes"),
     ("text", "VARCHAR", "the synthesized text"),
     ("n_words", "INTEGER", "words of text"),
@@ -88,10 +89,9 @@ SOCIAL_QA = define_table(
     ("question", "VARCHAR", "question"),
     ("answer", "VARCHAR", "answer"),
 )
-METRICS = ("hallucination", "coverage", "conciseness", "relevance", "fidelity", "novelty", "leakage", "overall")
 SCORES = define_table(
     ("item_id", "VARCHAR", "judged item"),
-    ("item_kind", "VARCHAR", "persona, profile, stories, style, scenario or qa"),
+    ("item_kind", "VARCHAR", f"one of {list_kinds(ITEM_KINDS)}"),
     ("user_id", "VARCHAR", "its user"),
     ("record_id", "VARCHAR", "its record; null for items about a user"),
     *((m, "INTEGER", f"{m}, 1-10, higher is better; null where it does not apply or the judge gave no answer") for m in METRICS),

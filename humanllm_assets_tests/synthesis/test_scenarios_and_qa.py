@@ -8,7 +8,7 @@ import pytest
 
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import KINDS, write_social_qa
-from humanllm_assets.synthesis.users import user_sets
+from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.engine import LLMRequest
