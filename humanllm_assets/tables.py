@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from humanllm_assets.sql import define_table
 from resources.item_kinds import ITEM_KINDS, METRICS, USER_TEXTS, list_kinds
+from resources.profile import TASKS
 
 RECORDS = define_table(
     ("record_id", "VARCHAR", "stable id, unique over all sources, e.g. reddit:t3_abc"),
@@ -100,7 +101,7 @@ SCORES = define_table(
 )
 SAMPLES = define_table(
     ("sample_id", "VARCHAR", "stable id"),
-    ("task", "VARCHAR", "one of the six tasks"),
+    ("task", "VARCHAR", f"one of {', '.join(TASKS)}"),
     ("source", "VARCHAR", "source of the user"),
     ("subtask", "VARCHAR", "variant of the task"),
     ("split", "VARCHAR", "train or test, by user"),

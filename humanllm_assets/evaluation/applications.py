@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.evaluation.items import choose_samples
-from humanllm_assets.tasks.samples import template
+from humanllm_assets.tasks.rendering import template
 
 if TYPE_CHECKING:
     from resources.engine import LLMReply, LLMRequest

@@ -15,7 +15,9 @@ from humanllm_assets import tables as schemas
 from humanllm_assets.contracts.suite import CUSTOM_QUERY, MEASURES, Contract, Expectation, Lists
 from humanllm_assets.quality.assets import qc_lists
 from humanllm_assets.synthesis.assets import user_text_lists
+from humanllm_assets.tasks.assets import task_lists
 from resources.item_kinds import ITEM_KINDS, USER_TEXTS
+from resources.profile import TASKS
 from resources.thresholds import Thresholds
 
 Row = dict[str, Any]
@@ -82,7 +84,11 @@ CUSTOM_BREAKS: dict[str, Row] = {
 }
 
 
-LISTS: dict[str, Lists] = {"user_profiles": user_text_lists(USER_TEXTS), "qc_scores": qc_lists(ITEM_KINDS)}
+LISTS: dict[str, Lists] = {
+    "user_profiles": user_text_lists(USER_TEXTS),
+    "qc_scores": qc_lists(ITEM_KINDS),
+    "task_datasets": task_lists(TASKS),
+}
 
 
 def load(suite: str, thresholds: Thresholds | None = None) -> Contract:
