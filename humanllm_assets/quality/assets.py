@@ -28,8 +28,10 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 
 def check_kinds(kinds: Sequence[ItemKind]) -> None:
-    """Raises:
-    IncompleteKind: a kind lacks metrics or a usable prompt that judges it, or the prompt asks for other metrics.
+    """See that every kind has what judges it.
+
+    Raises:
+        IncompleteKind: a kind lacks metrics or a usable prompt, or the prompt asks for other metrics.
     """
     for kind in kinds:
         named, file = f"the item kind `{kind.name}` ({kind.number})", f"prompts/{kind.judge_prompt}.md"

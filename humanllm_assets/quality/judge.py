@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from humanllm_assets.asking.questions import Counts, Failed, Log, Question, Row, Sink, Write, read_rows, replies
+from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, read_rows, replies
 from humanllm_assets.asking.texts import ShownRecords, record_text, records_text
 from resources.errors import Explained
 from resources.item_kinds import METRICS
@@ -52,7 +52,7 @@ def first_failing(scores: Mapping[str, int], qc: Qc) -> str | None:
 
 def judge_items(
     con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompts: Mapping[str, Prompt], qc: Qc, write: Write, log: Log
-) -> Counts:
+) -> Tally:
     """Score every row of the tables `profile_items`, `scenario_items` and `qa_items` that exist in `con`, the `items` of
     user_profiles, scenarios and social_qa, against its records in the table `records`.
 
@@ -66,7 +66,7 @@ def judge_items(
     Raises:
         MissingRecords: a record that an item names is not in `records`.
     """
-    counts = Counts()
+    counts = Tally()
     present = {row[0] for row in con.execute("select table_name from information_schema.tables").fetchall()}
 
     def questions() -> Iterator[Question]:

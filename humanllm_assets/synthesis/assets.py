@@ -32,8 +32,10 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 
 def check_kinds(kinds: Sequence[ItemKind]) -> None:
-    """Raises:
-    IncompleteKind: a kind has no usable prompt that writes it, or its answer does not become a text about the user.
+    """See that every kind has what writes it.
+
+    Raises:
+        IncompleteKind: a kind has no usable prompt, or its answer does not become a text about the user.
     """
     for kind in kinds:
         file = f"prompts/{kind.prompt}.md"

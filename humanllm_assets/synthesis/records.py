@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from humanllm_assets.asking.questions import Counts, Question, read_rows
+from humanllm_assets.asking.questions import Question, Tally, read_rows
 from humanllm_assets.asking.texts import cut_to_fit
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def ask_about_records(
-    con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompt: Prompt, counts: Counts, *, suffix: str, targets_only: bool
+    con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompt: Prompt, counts: Tally, *, suffix: str, targets_only: bool
 ) -> Iterator[Question]:
     """One question per record of `user_records`, with the values `date` and `record`; a long record loses its end.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.asking.questions import Counts, Failed, Log, Sink, Write, replies
+from humanllm_assets.asking.questions import Failed, Log, Sink, Tally, Write, replies
 from humanllm_assets.synthesis.records import ask_about_records
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def write_scenarios(
     log: Log,
     *,
     targets_only: bool = False,
-) -> Counts:
+) -> Tally:
     """E1 for every record of `user_records` (see `user_sets.py`).
 
     Writes `items` (item_id, record_id, user_id, created_at, background, characters, plots, n_words) and `failures`.
     """
-    counts = Counts()
+    counts = Tally()
     questions = ask_about_records(con, engine, role, prompt, counts, suffix="scenario", targets_only=targets_only)
     with Sink(write) as sink:
         for question, value in replies(engine, role, questions, counts, sink, label="scenarios", log=log):

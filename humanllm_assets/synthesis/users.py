@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.asking.questions import Counts, Failed, Log, Question, Sink, Write, read_rows, replies
+from humanllm_assets.asking.questions import Failed, Log, Question, Sink, Tally, Write, read_rows, replies
 from humanllm_assets.asking.texts import record_text, records_text
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class WritingStyle(OneText):
 
 def write_profiles(
     con: duckdb.DuckDBPyConnection, engine: Engine, role: Role, prompts: Mapping[str, Prompt], write: Write, log: Log
-) -> Counts:
+) -> Tally:
     """The texts about every user of `user_records`, from the records of part `persona` in chronological order (P5).
 
     Text beyond `role.max_input_tokens` is cut from the oldest record on. Writes `items` (item_id, kind, user_id, text, n_words,
@@ -98,7 +98,7 @@ def write_profiles(
     Args:
         prompts: by item kind; the schema of each is a `UserText`.
     """
-    counts = Counts()
+    counts = Tally()
 
     def questions() -> Iterator[Question]:
         query = "select * from user_records where part = 'persona' order by user_id, created_at, record_id"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from humanllm_assets.contracts.suite import Contract, Lists
 from humanllm_assets.lineage.nodes import Dep, Node
 from humanllm_assets.partitions import Partitions, parse_pair
+from humanllm_assets.sql import literal
 from humanllm_assets.tables import DROPPED_SAMPLES, SAMPLES
 from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_samples
 from humanllm_assets.tasks.task import IncompleteTask, load_task, module_of
@@ -32,8 +33,10 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 
 def check_tasks(tasks: Iterable[str]) -> None:
-    """Raises:
-    IncompleteTask: a task has no module, no prompt, or reads a table that nobody provides.
+    """See that every task is complete.
+
+    Raises:
+        IncompleteTask: a task has no module, no usable prompt, or reads a table that nobody provides.
     """
     for name in tasks:
         task, file = load_task(name), f"humanllm_assets/tasks/{name}.py"
@@ -120,13 +123,13 @@ def _task_datasets(step: Step) -> None:
     step.writer.write("samples", build_samples(step.con, step.partition, limits))
     step.writer.write("dropped", dropped_samples(step.con))
     step.count(entered=counts.entered, kept=counts.kept, dropped=counts.dropped)
-    step.measures |= _laws(step, limits.candidates, "profiles" in tables)
+    step.measures |= _measure_laws(step, limits.candidates, "profiles" in tables)
     step.measures["user_source"] = site_of(source)
 
 
-def _laws(step: Step, candidates: int, shows_profiles: bool) -> dict[str, int]:
-    """Counts of samples that break a law; the contract wants zero of each. Measured on what was written."""
-    samples = f"read_parquet('{step.writer.finish('samples')}')"
+def _measure_laws(step: Step, candidates: int, shows_profiles: bool) -> dict[str, int]:
+    """Counts of samples that break a law; the contract requires zero of each. Measured on what was written."""
+    samples = f"read_parquet({literal(step.writer.finish('samples'))})"
     both, wrong, train, test = step.con.execute(f"""
         select (select count(*) from (select user_id from {samples} group by 1 having count(distinct split) > 1)),
                (select count(*) from {samples} where task = 'item_selection' and json_array_length(options) <> {candidates}),
