@@ -299,6 +299,9 @@ class Profile(Strict):
         for name, benchmark in self.benchmarks.items():
             for d in benchmark.distractors:
                 need("model", d.model, self.models, f"benchmarks.{name}.distractors")
+            if benchmark.kind == "choice" and not (benchmark.task and TASKS[benchmark.task].choices):
+                with_choices = ", ".join(task for task, facts in TASKS.items() if facts.choices)
+                wrong.append(f"benchmarks.{name} is of kind choice; give it a `task` that has choices: {with_choices}")
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")
