@@ -103,16 +103,6 @@ class Partitions:
         return Dep(asset, every(("",), self.slices(source)))
 
 
-TASK_SOURCES: dict[str, tuple[str, ...]] = {
-    "profile_generation": PROFILE_SOURCES,
-    "scenario_generation": SCENARIO_SOURCES,
-    "social_qa": SCENARIO_SOURCES,
-    "writing_imitation": PROFILE_SOURCES,
-    "personalized_commenting": ("reddit_comments",),
-    "item_selection": ("amazon",),
-}
-
-
 class UnknownPair(Explained):
     """A task-source pair that does not exist."""
 
@@ -123,7 +113,7 @@ def pairs(profile_sources: Iterable[str]) -> list[str]:
     Amazon has no scenarios and QA; commenting is on Reddit alone; items are selected on Amazon alone.
     """
     have = set(profile_sources)
-    return [f"{task}-{source}" for task in TASKS for source in TASK_SOURCES[task] if source in have]
+    return [f"{task}-{source}" for task in TASKS for source in TASKS[task].sources if source in have]
 
 
 def parse_pair(pair: str) -> tuple[str, str]:
@@ -133,7 +123,7 @@ def parse_pair(pair: str) -> tuple[str, str]:
         UnknownPair: no such pair.
     """
     task, _, source = pair.partition("-")
-    if source not in TASK_SOURCES.get(task, ()):
+    if task not in TASKS or source not in TASKS[task].sources:
         raise UnknownPair(
             f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs((*PROFILE_SOURCES, 'reddit_comments')))}"
         )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from humanllm_assets.sql import Table, define_table
+from resources.item_kinds import ITEM_KINDS, METRICS, USER_TEXTS, list_kinds
+from resources.profile import TASKS
 
 # Columns that hold texts, which audits leave out: they say which rows there are, and reading texts would take most of their time.
 TEXTS = frozenset({
@@ -112,7 +114,7 @@ def _describe_core(found: RowsFound) -> str:
 PHRASES[CORE] = _describe_core
 PROFILES = define_table(
     ("item_id", "VARCHAR", "user and kind, e.g. reddit/alice#persona"),
-    ("kind", "VARCHAR", "persona, profile, stories or style (P1-P4)"),
+    ("kind", "VARCHAR", f"one of {list_kinds(USER_TEXTS)}"),
     ("user_id", "VARCHAR", "whom it describes"),
     ("text", "VARCHAR", "the synthesized text"),
     ("n_words", "INTEGER", "words of text"),
@@ -143,10 +145,9 @@ SOCIAL_QA = define_table(
     ("answer", "VARCHAR", "answer"),
 )
 PHRASES[SOCIAL_QA] = PHRASES[PROFILES]
-METRICS = ("hallucination", "coverage", "conciseness", "relevance", "fidelity", "novelty", "leakage", "overall")
 SCORES = define_table(
     ("item_id", "VARCHAR", "judged item"),
-    ("item_kind", "VARCHAR", "persona, profile, stories, style, scenario or qa"),
+    ("item_kind", "VARCHAR", f"one of {list_kinds(ITEM_KINDS)}"),
     ("user_id", "VARCHAR", "its user"),
     ("record_id", "VARCHAR", "its record; null for items about a user"),
     *((m, "INTEGER", f"{m}, 1-10, higher is better; null where it does not apply or the judge gave no answer") for m in METRICS),
@@ -164,7 +165,7 @@ def _describe_scores(found: RowsFound) -> str:
 PHRASES[SCORES] = _describe_scores
 SAMPLES = define_table(
     ("sample_id", "VARCHAR", "stable id"),
-    ("task", "VARCHAR", "one of the six tasks"),
+    ("task", "VARCHAR", f"one of {', '.join(TASKS)}"),
     ("source", "VARCHAR", "source of the user"),
     ("subtask", "VARCHAR", "variant of the task"),
     ("split", "VARCHAR", "train or test, by user"),

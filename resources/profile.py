@@ -14,10 +14,10 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from resources.errors import Explained
 from resources.thresholds import Strict, Thresholds
@@ -28,24 +28,38 @@ PROFILES = Path(__file__).resolve().parent / "profiles"
 SOURCES = ("reddit", "twitter", "blogger", "amazon", "reddit_comments")
 PROFILE_SOURCES = ("reddit", "twitter", "blogger", "amazon")  # sources whose users get a profile (P1-P4)
 SCENARIO_SOURCES = ("reddit", "twitter", "blogger")  # E1 and B1 leave Amazon out
-TASKS = (
-    "profile_generation",
-    "scenario_generation",
-    "social_qa",
-    "writing_imitation",
-    "personalized_commenting",
-    "item_selection",
-)
+
+
+class TaskFacts(NamedTuple):
+    """What every stage knows of a task; what it asks stands in `humanllm_assets/tasks/<name>.py`. No part of an identity by itself."""
+
+    title: str
+    """Its column in the reports."""
+    sources: tuple[str, ...]
+    """Sources whose users it is made from."""
+    choices: tuple[str, ...] = ()
+    """Subtasks that a benchmark of the kind `choice` asks about."""
+
+
+TASKS: dict[str, TaskFacts] = {  # in the order of the paper, T1-T6
+    "profile_generation": TaskFacts("Profile Generation", PROFILE_SOURCES, ("profile",)),
+    "scenario_generation": TaskFacts("Scenario Generation", SCENARIO_SOURCES, ("plots",)),
+    "social_qa": TaskFacts("Social QA", SCENARIO_SOURCES, ("next_action", "mental_state", "social_reasoning")),
+    "writing_imitation": TaskFacts("Writing Imitation", PROFILE_SOURCES, ("by_topic", "continuation")),
+    "personalized_commenting": TaskFacts("Personalized Commenting", ("reddit_comments",)),
+    "item_selection": TaskFacts("Item Selection", ("amazon",)),
+}
+
+
+def _check_task(name: str) -> str:
+    if name in TASKS:
+        return name
+    near = difflib.get_close_matches(name, TASKS, 1)
+    raise ValueError(f"`{name}` is no task; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(TASKS)}"))
+
 
 SourceName = Literal["reddit", "twitter", "blogger", "amazon", "reddit_comments"]
-TaskName = Literal[
-    "profile_generation",
-    "scenario_generation",
-    "social_qa",
-    "writing_imitation",
-    "personalized_commenting",
-    "item_selection",
-]
+TaskName = Annotated[str, AfterValidator(_check_task)]
 RoleName = Literal["rewriter", "labeller", "synthesizer", "judge", "contestant", "application_judge"]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names that become partition keys and folder names
 
@@ -186,7 +200,7 @@ class Recipe(Strict):
 
     base_model: Key
     objective: Literal["sft", "raw_continuation"] = "sft"  # raw_continuation is ablation A1
-    tasks: list[TaskName] = list(TASKS)  # type: ignore[assignment]
+    tasks: list[TaskName] = list(TASKS)
     sources: list[SourceName] = list(SOURCES)  # type: ignore[assignment]
     mix: list[ExternalData] = []
     hyperparameters: Hyperparameters = Hyperparameters()
@@ -295,6 +309,9 @@ class Profile(Strict):
         for name, benchmark in self.benchmarks.items():
             for d in benchmark.distractors:
                 need("model", d.model, self.models, f"benchmarks.{name}.distractors")
+            if benchmark.kind == "choice" and not (benchmark.task and TASKS[benchmark.task].choices):
+                with_choices = ", ".join(task for task, facts in TASKS.items() if facts.choices)
+                wrong.append(f"benchmarks.{name} is of kind choice; give it a `task` that has choices: {with_choices}")
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")

@@ -66,21 +66,28 @@ class Sink:
 
 
 @dataclass
-class Counts:
-    """What became of the rows of one call. `check` states the conservation laws."""
+class Tally:
+    """What became of the rows and requests of one call, while it runs; a step's result is `lineage.snapshots.Counts`."""
 
     rows_in: int = 0
     kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)  # by reason
-    asked: int = 0  # LLM requests
+    dropped: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+    asked: int = 0
+    """LLM requests."""
     answered: int = 0
-    failed: Counter[str] = field(default_factory=Counter)  # LLM requests without a valid reply, by prompt
-    cut_texts: int = 0  # requests whose user text was cut to the role's input limit
-    cleaned: Counter[str] = field(default_factory=Counter)  # F5: what the deterministic cleaning still found, by kind
+    failed: Counter[str] = field(default_factory=Counter)
+    """LLM requests without a valid reply, by prompt."""
+    cut_texts: int = 0
+    """Requests whose user text was cut to the role's input limit."""
+    cleaned: Counter[str] = field(default_factory=Counter)
+    """F5: what the deterministic cleaning still found, by kind."""
 
-    def check(self) -> Counts:
-        """Raises:
-        RuntimeError: rows in differ from rows kept plus dropped, or requests from replies plus failures.
+    def check(self) -> Tally:
+        """The tally itself, when nothing was lost.
+
+        Raises:
+            RuntimeError: rows in differ from rows kept plus dropped, or requests from replies plus failures.
         """
         if self.rows_in != self.kept + self.dropped.total():
             raise RuntimeError(f"{self.rows_in} rows came in, but {self.kept} were kept and {self.dropped.total()} dropped")
@@ -104,7 +111,7 @@ def replies(
     engine: Asker,
     role: Role,
     questions: Iterable[Question],
-    counts: Counts,
+    counts: Tally,
     sink: Sink,
     *,
     label: str,
@@ -148,7 +155,7 @@ class Failed:
     reason: str
 
 
-def llm_measures(step: Step, counts: Counts) -> None:
+def llm_measures(step: Step, counts: Tally) -> None:
     """The measures that every LLM asset's contract reads."""
     step.measures |= {
         "llm_asked": counts.asked,

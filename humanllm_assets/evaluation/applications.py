@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.evaluation.items import choose_samples
-from humanllm_assets.tasks.samples import template
+from humanllm_assets.tasks.rendering import template
 from resources.llm.requests import LLMReply, LLMRequest
 
 Row = dict[str, Any]

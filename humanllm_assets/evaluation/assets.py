@@ -33,7 +33,7 @@ from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import ANSWERS, APPLICATION_ANSWERS, BENCHMARK_ITEMS, CONTESTANTS, FAILURES, REPORT_ROWS, SUMMARY
 from humanllm_assets.training.assets import model_weights
 from resources.models import model_folder, weights_digest
-from resources.profile import ProfileError, resolve_path
+from resources.profile import TASKS, ProfileError, resolve_path
 from resources.prompting.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def _items_identity(profile: Profile, name: str) -> dict[str, Any]:
         identity["sampling"] = profile.roles["contestant"].sampling()
     if benchmark.kind == "choice":
         identity["template"] = Prompt.load("benchmarks/true_answer").identity
+        identity["subtasks"] = CHOICE_SUBTASKS[str(benchmark.task)]
     return identity
 
 
@@ -342,7 +343,12 @@ def _publish_report(step: Step, page: str, html: str, rows: list[dict[str, Any]]
 
 
 def _report_identity(profile: Profile) -> dict[str, Any]:
-    return {"notes": profile.notes, "profile": profile.name, "page": page_files()}
+    return {
+        "notes": profile.notes,
+        "profile": profile.name,
+        "page": page_files(),
+        "titles": {name: task.title for name, task in TASKS.items()},
+    }
 
 
 def _funnel_report(step: Step) -> None:

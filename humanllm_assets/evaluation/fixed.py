@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from humanllm_assets.tasks.samples import LABELS
+from humanllm_assets.tasks.rendering import LABELS
 from humanllm_assets.tasks.split import stable_shuffle
 from resources.errors import Explained
 

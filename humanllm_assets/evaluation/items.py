@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from humanllm_assets.tasks.samples import LABELS, render_fields, template
+from humanllm_assets.tasks.rendering import LABELS, render_fields, template
 from humanllm_assets.tasks.split import stable_shuffle
 from resources.llm.requests import LLMRequest
-from resources.profile import Distractor, Role
+from resources.profile import TASKS, Distractor, Role
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,12 +35,7 @@ if TYPE_CHECKING:
     from resources.llm.asker import Asker
 
 Row = dict[str, Any]
-CHOICE_SUBTASKS = {
-    "profile_generation": ("profile",),
-    "scenario_generation": ("plots",),
-    "social_qa": ("next_action", "mental_state", "social_reasoning"),
-    "writing_imitation": ("by_topic", "continuation"),
-}
+CHOICE_SUBTASKS = {name: task.choices for name, task in TASKS.items() if task.choices}
 PERSON_FIELDS = ("persona", "history", "style")
 HUMAN_DISTRACTORS = 7
 MIN_DISTRACTORS = 3  # a question keeps at least this many, or all when fewer are configured

@@ -22,7 +22,7 @@ from humanllm_assets.evaluation.fixed import TOM_GROUPS
 from humanllm_assets.evaluation.scoring import Estimate
 from humanllm_assets.pages import plots
 from humanllm_assets.pages.page import Cell, Context, Figure, Section, Table, TableRow, render_page
-from resources.profile import Benchmark
+from resources.profile import TASKS, Benchmark
 
 Row = dict[str, Any]
 _HERE = Path(__file__).parent
@@ -32,12 +32,6 @@ _SOURCE_TITLES = {
     "blogger": "Blogger",
     "amazon": "Amazon",
     "reddit_comments": "Reddit comments",
-}
-_TASK_COLUMNS = {
-    "profile_generation": "Profile Generation",
-    "scenario_generation": "Scenario Generation",
-    "social_qa": "Social QA",
-    "writing_imitation": "Writing Imitation",
 }
 _MOTIVE_COLUMNS = {"Amazon": "Amazon", "Blog": "Blogger", "Persona": "Persona"}
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
@@ -244,11 +238,10 @@ def _slots(layout: _Layout) -> list[tuple[str, _Column | None]]:
 def _layouts(benchmarks: Mapping[str, Benchmark]) -> list[_Layout]:
     def choice(name: str) -> list[_Column]:
         selection = [k for k, b in benchmarks.items() if b.kind == "item_selection" and name == "llm"]
-        found = [_Column("Item Selection", k, "accuracy", "catalogue", 100) for k in selection]
-        for task, title in _TASK_COLUMNS.items():
-            found += [
-                _Column(title, k, "accuracy", name, 100) for k, b in benchmarks.items() if b.kind == "choice" and b.task == task
-            ]
+        found = [_Column(TASKS["item_selection"].title, k, "accuracy", "catalogue", 100) for k in selection]
+        for task, facts in TASKS.items():
+            asked = [k for k, b in benchmarks.items() if b.kind == "choice" and b.task == task]
+            found += [_Column(facts.title, k, "accuracy", name, 100) for k in asked]
         return found
 
     motive = [
@@ -264,6 +257,7 @@ def _layouts(benchmarks: Mapping[str, Benchmark]) -> list[_Layout]:
     layouts = [
         _Layout("Table 1: in-domain, distractors written by models", "1", choice("llm"), 2, llm_text),
         _Layout("Table 1, distractors written by people", "", choice("human"), 2, human_text),
+        *_tasks_beyond_the_paper(choice("llm"), llm_text),
         _Layout("Table 2: MotiveBench", "2", motive, 4, "Share of correct answers over all questions in six option orders."),
     ]
     names = {g: "NLC" if g.startswith("Non") else g for g in TOM_GROUPS}
@@ -289,6 +283,12 @@ def _layouts(benchmarks: Mapping[str, Benchmark]) -> list[_Layout]:
         title = f"Table {app.paper_table}: {name.replace('_', ' ')}"
         layouts.append(_Layout(title, app.paper_table, columns, 4, "Mean of the judge's scores, 1-10."))
     return layouts
+
+
+def _tasks_beyond_the_paper(columns: list[_Column], text: str) -> list[_Layout]:
+    """A table of the columns that Table 1, which has the paper's, has no place for."""
+    beyond = [c for c in columns if c.title not in paper_numbers()["tables"]["1"]["columns"]]
+    return [_Layout("In-domain tasks that the paper does not have", "", beyond, 2, text)] if beyond else []
 
 
 def benchmark_numbers(summaries: Iterable[Row], benchmarks: Mapping[str, Benchmark]) -> list[Row]:

@@ -17,7 +17,7 @@ import orjson
 
 from humanllm_assets.evaluation.fixed import TOM_GROUPS, ability_group
 from humanllm_assets.evaluation.items import CONTROLS, MIN_DISTRACTORS
-from humanllm_assets.tasks.samples import LABELS, template
+from humanllm_assets.tasks.rendering import LABELS, template
 from resources.llm.requests import LLMReply, LLMRequest
 from resources.profile import Benchmark, Role
 

@@ -49,8 +49,8 @@ class Node:
 
     `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
     `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
-    anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that run in
-    another process, so that `compute` does not import them. A `gated` node is expensive or will be trusted, so it refuses to compute
+    anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that
+    `compute` does not import, because they run in another process or belong to some partitions alone. A `gated` node is expensive or will be trusted, so it refuses to compute
     while anything upstream of it is missing or stale. What a node that `keeps_forever` made stays with all that it was made from,
     published or not, until a takedown deletes it; its lineage has a check of its own.
     """
@@ -66,7 +66,7 @@ class Node:
     deps: tuple[Dep, ...] = ()
     identity: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
     external: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
-    code: tuple[str, ...] = ()
+    code: Sequence[str] | Callable[[str], Sequence[str]] = ()
     contract: Contract | None = None
     uses_llm: bool = False
     gated: bool = False
@@ -81,17 +81,17 @@ class Node:
         """The upstream partitions that a partition reads."""
         return [Item(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
 
-    @cached_property
-    def code_versions(self) -> dict[str, str]:
+    def code_versions(self, partition: str) -> dict[str, str]:
         """Versions of the science code alone, by function or module."""
-        return {**function_versions(self.compute), **module_versions(*self.code)}
+        modules = self.code(partition) if callable(self.code) else self.code
+        return {**function_versions(self.compute), **module_versions(*modules)}
 
     def own_identity(self, partition: str) -> dict[str, Any]:
         """The identity without upstream versions and without the outside world; pure, known at load time."""
         return {
             "asset": self.name,
             "partition": partition,
-            "code": self.code_versions,
+            "code": self.code_versions(partition),
             "contract": self.contract.rules if self.contract else None,
             "columns": {t: [[c.name, c.type] for c in columns] for t, columns in self.tables.items()},
             **plain(self.identity(partition), f"identity of {self.name}"),

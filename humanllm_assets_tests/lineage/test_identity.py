@@ -118,10 +118,10 @@ def test_an_edit_of_anything_else_does_not(tmp_path, old, new):
 
 def test_every_asset_versions_its_own_function_and_the_science_it_uses(tmp_path):
     graph = build_graph(load_profile("local"), Home(tmp_path))
-    assert "humanllm_assets.filtering.assets:_filtered" in graph["filtered_reddit"].code_versions
-    assert "humanllm_assets.filtering.selection" in graph["filtered_reddit"].code_versions
-    assert "humanllm_assets.sources.readers" in graph["eligible_reddit"].code_versions
-    assert "humanllm_assets.training.encoding" in graph["sft_checkpoint"].code_versions
-    assert "humanllm_assets.evaluation.scoring" in graph["benchmark_scores"].code_versions
+    assert "humanllm_assets.filtering.assets:_filtered" in graph["filtered_reddit"].code_versions("askdaily")
+    assert "humanllm_assets.filtering.selection" in graph["filtered_reddit"].code_versions("askdaily")
+    assert "humanllm_assets.sources.readers" in graph["eligible_reddit"].code_versions("askdaily")
+    assert "humanllm_assets.training.encoding" in graph["sft_checkpoint"].code_versions("")
+    assert "humanllm_assets.evaluation.scoring" in graph["benchmark_scores"].code_versions("")
     for node in graph.nodes.values():
-        assert node.code_versions, node.name
+        assert node.code_versions(node.partitions[0]), node.name
