@@ -49,9 +49,9 @@ class Node:
     `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
     `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
     anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that run in
-    another process, so that `compute` does not import them. A `gated` node is expensive or will be trusted, so it refuses to compute
-    while anything upstream of it is missing or stale. What a node that `keeps_forever` made stays with all that it was made from,
-    published or not, until a takedown deletes it; its lineage has a check of its own.
+    another process, so that `compute` does not import them. A `gated` node is expensive or will be trusted, so it refuses to
+    compute while anything upstream of it is missing or stale. What a node that `keeps_forever` made stays with all that it was
+    made from, published or not, until a takedown deletes it; its lineage has a check of its own.
     """
 
     name: str
