@@ -72,7 +72,7 @@ class World:
         self.made[Item(asset, partition)] = snapshot
         return snapshot
 
-    def rows(self, asset: str, table: str) -> str:
+    def select_rows(self, asset: str, table: str) -> str:
         """SQL for the rows of a table of all partitions."""
         return sql.parquet(s.path(table) for item, s in self.made.items() if item.asset == asset)
 
@@ -94,7 +94,7 @@ class World:
                 "dropped": (t.DROPPED, f"select record_id, user_id, 'quality_low' as reason from {records} where hash(record_id) % 5 = 0"),
             }, [eligible])  # fmt: skip
         filtered = [s for item, s in self.made.items() if item.asset == "filtered_reddit"]
-        records = self.rows("filtered_reddit", "records")
+        records = self.select_rows("filtered_reddit", "records")
         self.con.execute(
             f"create temp table people as select user_id, list(record_id order by record_id)[:12] as ids from {records} group by 1"
         )
@@ -103,7 +103,7 @@ class World:
         scores = self.add("qc_scores", "reddit", {"scores": (t.SCORES, f"select item_id, kind as item_kind, user_id, 9 as overall, true as kept from {sql.parquet([profiles.path('items')])}")}, [profiles])  # fmt: skip
         for version in ("first", "second"):
             pairs = [self.samples(f"task{n}-reddit", n, records, [*filtered, profiles, scores], version) for n in range(TASKS)]
-            samples = self.rows("task_datasets", "samples")
+            samples = self.select_rows("task_datasets", "samples")
             order = f"select sample_id, epoch from {samples}, (select unnest(range({EPOCHS})) as epoch) where split = 'train' order by epoch, hash(sample_id || epoch)"
             consumed = f"select row_number() over () - 1 as position, 1 as step, epoch, 0 as rank, sample_id from ({order})"
             checkpoint = self.add("sft_checkpoint", "big", {"consumed": (t.CONSUMED, consumed)}, pairs, version)
@@ -152,7 +152,7 @@ def main() -> None:
 
 def report(world: World, home: Path) -> None:
     con, root = duckdb.connect(), world.store.root
-    file = {name: world.rows(*name) for name in (
+    file = {name: world.select_rows(*name) for name in (
         ("eligible_reddit", "records"), ("eligible_reddit", "dropped"), ("filtered_reddit", "records"), ("filtered_reddit", "dropped"),
         ("user_profiles", "items"), ("qc_scores", "scores"), ("task_datasets", "samples"), ("sft_checkpoint", "consumed"))}  # fmt: skip
     for name in (("eligible_reddit", "records"), ("task_datasets", "samples"), ("sft_checkpoint", "consumed")):

@@ -1,7 +1,7 @@
 """The tables of the graph: every column's name, DuckDB type and meaning, in one place.
 
-The asset pages of the UI show these columns, snapshots are written with them, and a table that deviates from them is an error
-of the step that wrote it. Every row carries the ids of the rows it was made from. Behind a table that names records or users stands
+The asset pages of the UI show these columns, snapshots are written with them, and a table that deviates from them is an error of
+the step that wrote it. Every row carries the ids of the rows it was made from. Behind a table that names records or users stands
 what its rows say about them, in the words of `humanllm audit record`.
 """
 

@@ -56,8 +56,8 @@ def forget(
     Raises:
         TakedownError: the text is no user id, a run is in progress, published snapshots still hold the user, or a purge finds a
             damaged pointer or manifest.
-        SnapshotError: the pointer or manifest of an eligible slice of the user's site is damaged: which slots the user holds is not
-            known.
+        SnapshotError: the pointer or manifest of an eligible slice of the user's site is damaged, so that nobody
+            knows which slots the user holds.
         JournalInUse: another process uses the journal, which therefore cannot be written anew.
     """
     takedown.check_user(profile, user)

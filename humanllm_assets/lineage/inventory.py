@@ -20,8 +20,8 @@ from humanllm_assets.lineage.snapshots import SnapshotStore
 class Publication:
     """What is published of one partition.
 
-    `file`: the pointer's; `snapshot`: the one that it names, also when its manifest is not the published one any more; `damage`: why
-    the pointer or the manifest that it names cannot be trusted, so that nobody knows what was published.
+    `file`: the pointer's; `snapshot`: the one that it names, also when its manifest is not the published one any more; `damage`:
+    why the pointer or the manifest that it names cannot be trusted, so that nobody knows what was published.
     """
 
     item: Item
@@ -64,7 +64,8 @@ def read_retained(store: SnapshotStore) -> Iterator[Snapshot | Damage]:
 class Inventory:
     """All manifests and pointers on disk beside the graph.
 
-    `damaged`: manifests that cannot be read; `publications`: those of partitions that the graph declares; `undeclared`: the others.
+    `damaged`: manifests that cannot be read; `publications`: those of partitions that the graph declares; `undeclared`: the
+    others.
     """
 
     graph: Graph

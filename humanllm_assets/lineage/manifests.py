@@ -1,8 +1,8 @@
 """What the files of the store say, and reading one of them: manifests of snapshots, pointers to published ones.
 
-A missing, torn or altered file is an answer here (`Damage`), not an exception. What belongs here: the content of one file, and the
-one rule by which tables and files give a data version. What does not: writing snapshots (`snapshots.py`), looking at all of them
-(`inventory.py`).
+A missing, torn or altered file is an answer here (`Damage`), not an exception. What belongs here: the content of one file, and
+the one rule by which tables and files give a data version. What does not: writing snapshots (`snapshots.py`), looking at all of
+them (`inventory.py`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TableFile(Frozen):
 
 
 class StoredFile(Frozen):
-    """One file of a snapshot. `volatile`: kept and hashed, but without a say in the data version (a model card, a report's page)."""
+    """One file of a snapshot. `volatile`: kept and hashed, but without a say in the data version, such as a model card."""
 
     bytes: int
     sha256: str

@@ -29,7 +29,7 @@ class Summary:
 
 
 class Schedule:
-    """The partitions that wait, run, are finished or cannot run any more; a partition is ready when its wanted parents are finished.
+    """The partitions that wait, run, are finished or cannot run any more. One is ready when its wanted parents are finished.
 
     Args:
         wanted: parents first.

@@ -1,10 +1,10 @@
 """What a plan will ask of the models, before anything is asked.
 
-A stale partition whose parents are all fresh is known exactly: its own `compute` runs with a `Rehearsal` in the engine's place and
-a throw-away folder for what it writes, so every question is looked up in the journal under its real key. What depends on answers
-that nobody has yet is estimated from what was recorded: questions after unknown answers (labels after rewrites), attempts after
-bad answers, and everything in partitions whose parents are stale too. Those are multiplied by the fraction of upstream questions that
-are new; where no share can be known, all of them count as new.
+A stale partition whose parents are all fresh is known exactly: its own `compute` runs with a `Rehearsal` in the engine's place
+and a throw-away folder for what it writes, so every question is looked up in the journal under its real key. What depends on
+answers that nobody has yet is estimated from what was recorded: questions after unknown answers (labels after rewrites), attempts
+after bad answers, and everything in partitions whose parents are stale too. Those are multiplied by the fraction of upstream
+questions that are new; where no share can be known, all of them count as new.
 
 What belongs here: numbers. What does not: how they are shown (`view.py`).
 """
@@ -40,9 +40,9 @@ _SAME_QUESTIONS = {"code", "qc", "labels"}
 class Forecast:
     """LLM work of one partition; None = nothing was ever recorded to tell it from.
 
-    `calls`: answers that servers will have to give; `certain`: those among them that were looked up one by one; `exact`: there are
-    no others. `journal_hits`: answers that are known. `seconds`: of the servers' work on these calls, as such calls took before.
-    `cost`: by the profile's prices per token. `note`: why it is less sure than it could be.
+    `calls`: answers that servers will have to give; `certain`: those among them that were looked up one by one; `exact`: there
+    are no others. `journal_hits`: answers that are known. `seconds`: of the servers' work on these calls, as such calls took
+    before. `cost`: by the profile's prices per token. `note`: why it is less sure than it could be.
     """
 
     calls: int | None

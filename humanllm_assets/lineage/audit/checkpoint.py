@@ -1,7 +1,7 @@
 """Which records fed a checkpoint: the chain of its snapshots and the samples that it consumed, in order, as plain data.
 
-What belongs here: collecting. What does not: the chain (`chain.py`), comparing hashes (`verify.py`), one record's way (`trace.py`),
-showing (`checkpoint_view.py`).
+What belongs here: collecting. What does not: the chain (`chain.py`), comparing hashes (`verify.py`), one record's way
+(`trace.py`), showing (`checkpoint_view.py`).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def make_report(store: SnapshotStore, chain: Chain, target: Target, fresh: bool 
     Args:
         fresh: count anew what is remembered of the consumed samples.
 
-    Fields: `asset`, `partition`, `data_version`, `folder`: the checkpoint's; `published`; `nodes`, one per snapshot, the checkpoint first; `consumed` (None when the chain has no checkpoint);
-    `damage` that was found while walking.
+    Fields: `asset`, `partition`, `data_version`, `folder`: the checkpoint's; `published`; `nodes`, one per snapshot, the
+    checkpoint first; `consumed` (None when the chain has no checkpoint); `damage` that was found while walking.
     """
     root = chain.nodes[chain.root]
     report: dict[str, Any] = {

@@ -30,9 +30,9 @@ _PLACES = {"asset", "partition", "columns", "upstream"}  # of an identity: what 
 def compare(store: SnapshotStore, first: str, second: str) -> dict[str, Any]:
     """All differences of two checkpoints as plain data.
 
-    Fields: `checkpoints`; `identity`, changed fields by asset; `upstream`, partitions whose data differ; `prompts`, `models`: those
-    that only one has; `samples`, `users`, `records`: numbers and first ids of what only one consumed; `order`: whether the same
-    samples came in the same order, and the first position where they did not.
+    Fields: `checkpoints`; `identity`, changed fields by asset; `upstream`, partitions whose data differ; `prompts`, `models`:
+    those that only one has; `samples`, `users`, `records`: numbers and first ids of what only one consumed; `order`: whether the
+    same samples came in the same order, and the first position where they did not.
 
     Raises:
         AuditError: a key names no checkpoint, a snapshot of one is missing, or a model was not trained.

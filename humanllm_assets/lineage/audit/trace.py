@@ -2,8 +2,9 @@
 
 A row belongs to a record when one of its id columns (`indexes.ID_COLUMNS`) holds the record's id, or the id of a row that belongs
 to the record and lies in a snapshot which the row's own snapshot was made from. So the answer follows the references between
-snapshots: a sample id that two versions of a data set share is not taken for one sample. A row that names the record as its context
-holds the record's text too; what is made from such a row is told apart (`via`). Nothing is known here about single assets or tables.
+snapshots: a sample id that two versions of a data set share is not taken for one sample. A row that names the record as its
+context holds the record's text too; what is made from such a row is told apart (`via`). Nothing is known here about single assets
+or tables.
 
 By default the published snapshots are searched with everything that they were made from, because a checkpoint may have been
 trained on a data set that has been replaced since. What belongs here: finding. What does not: showing (`trace_view.py`).
@@ -34,7 +35,7 @@ _FILES_AT_ONCE = 50  # files in one query
 
 
 class Hit(NamedTuple):
-    """One row that was reached, without its texts. `via`: `own`, or `context` for what was made from others' answers to the record."""
+    """One row that was reached, without its texts. `via`: `own`, or `context`: derived from a reply to the record, not from it."""
 
     key: Key
     table: str
@@ -64,7 +65,7 @@ class Scope(NamedTuple):
 
 
 def choose_scope(store: SnapshotStore, all_versions: bool) -> Scope:
-    """What is published, or with `all_versions` every retained snapshot that passed its contract, with all that it was made from."""
+    """What is published, with `all_versions` also every retained snapshot that passed, and all that they were made from."""
     publications = list(read_publications(store))
     published = [p.snapshot for p in publications if p.snapshot]
     found = list(read_retained(store)) if all_versions else []

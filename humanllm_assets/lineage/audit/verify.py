@@ -1,8 +1,8 @@
 """Recompute every hash that stands behind a checkpoint, and name each file that is not what it was.
 
 What is read again: every manifest against the reference of its child and the published pointer, every file's bytes, every table's
-rows, the data version that follows from them, the identity's hash, the texts of prompts, the raw source files and base models that
-are still there, and the journal answers that the steps used. Nothing is taken from a cache, nothing is written.
+rows, the data version that follows from them, the identity's hash, the texts of prompts, the raw source files and base models
+that are still there, and the journal answers that the steps used. Nothing is taken from a cache, nothing is written.
 
 What belongs here: comparing. What does not: finding the checkpoint and its manifests (`chain.py`).
 """

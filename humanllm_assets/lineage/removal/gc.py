@@ -2,8 +2,8 @@
 
 Roots are what declared partitions publish, and everything of nodes that keep it for ever (`Node.keeps_forever`) that passed its
 contract, published or not; with each of them stays everything that its manifests name upstream, to the raw files' fingerprints. A
-folder stays when any of its manifests is reached. Where a pointer is damaged, nobody knows which snapshot it protected: all of its
-partition are roots. Where a manifest is damaged, nobody knows what it was made from: no snapshot goes at all.
+folder stays when any of its manifests is reached. Where a pointer is damaged, nobody knows which snapshot it protected: all of
+its partition are roots. Where a manifest is damaged, nobody knows what it was made from: no snapshot goes at all.
 
 How it keeps out of the way of running steps: nothing younger than `before` goes, nor any snapshot of a partition whose pointer
 moved since: a step that began after `before` can have pinned or sealed nothing else. Removing is renaming to a name that no

@@ -1,8 +1,8 @@
 """Takedown: what holds a user, forgetting the user, and deleting what is left of the user (docs/takedown.md).
 
-`find_holdings` looks at every snapshot on disk: rows with the user's id, the samples that a checkpoint consumed in training, and what
-descends from them. `forget` writes a tombstone, which makes exactly the user's partitions stale; the graph then rebuilds without
-the user, asking no model. `purge` deletes what is no longer published: snapshots, answers, work folders, pages.
+`find_holdings` looks at every snapshot on disk: rows with the user's id, the samples that a checkpoint consumed in training, and
+what descends from them. `forget` writes a tombstone, which makes exactly the user's partitions stale; the graph then rebuilds
+without the user, asking no model. `purge` deletes what is no longer published: snapshots, answers, work folders, pages.
 
 What belongs here: finding and deleting. What does not: the rules that honour a tombstone (`tombstones.py`, `filtering/`).
 """
@@ -246,10 +246,11 @@ def _refuse_damage(inventory: Inventory, user: str) -> None:
 def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
     """Delete what is left of a forgotten user below the home; returns the receipt's file. No step may be running.
 
-    Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders
-    whose data hold the user; pages that name the user; indexes of audits; leftovers of steps that died. In Dagster's records of past
+    Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders whose
+    data hold the user; pages that name the user; indexes of audits; leftovers of steps that died. In Dagster's records of past
     runs the ids of the user and of the user's records are replaced, and the values shown beside them. A deleted snapshot's folder
-    keeps `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next one.
+    keeps `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next
+    one.
 
     Raises:
         TakedownError: the user has no tombstone, a published snapshot holds the user, or a pointer or manifest is damaged.
