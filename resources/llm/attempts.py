@@ -26,7 +26,7 @@ from resources.llm.transport import Pool, Refusal, Transport
 from resources.llm.used_answers import UsedAnswers
 from resources.profile import Engine as EngineConfig
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Attempts:
@@ -122,5 +122,5 @@ class Attempts:
             self._unsettled -= 1
         return got
 
-    async def _in_writer(self, work: Callable[..., T], *args: Any) -> T:
+    async def _in_writer(self, work: Callable[..., _T], *args: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work, *args)
