@@ -221,17 +221,11 @@ class Distractor(Strict):
 class Benchmark(Strict):
     """One `benchmark_items` partition."""
 
-    kind: Literal[
-        "item_selection",
-        "choice",
-        "motivebench",
-        "tombench",
-        "application",
-    ]
-    task: TaskName | None = None  # for item_selection and choice
+    kind: str  # a module of `humanllm_assets/evaluation/benchmarks/`, looked up when the graph is built
+    task: TaskName | None = None  # what is asked about, for kinds made from task samples
     sources: list[SourceName] = []  # default: every source that the task has
-    folder: str | None = None  # for motivebench and tombench
-    subset: str | None = None  # motivebench: Amazon, Blog, Persona; tombench: en, zh; application: its name
+    folder: str | None = None  # of a public benchmark's files
+    subset: str | None = None  # which part of the benchmark; the kind says which there are
     max_items: int | None = None
     distractors: list[Distractor] = []
     max_tokens: int = 16
@@ -288,8 +282,6 @@ class Profile(Strict):
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")
-        if any(b.kind == "application" for b in self.benchmarks.values()) and "application_judge" not in self.roles:
-            wrong.append("roles.application_judge is missing; application benchmarks are scored by it")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

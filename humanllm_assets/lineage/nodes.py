@@ -36,10 +36,14 @@ NO_PARTITION = ""
 
 @dataclass(frozen=True)
 class Dep:
-    """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent)."""
+    """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent).
+
+    `dimension`: of an asset over two dimensions, the one whose keys are the upstream partitions.
+    """
 
     asset: str
     parents: Mapping[str, tuple[str, ...]]
+    dimension: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Node:
     `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
     `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
     anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that run in
-    another process, so that `compute` does not import them. A `gated` node costs so much, or is believed so much, that it refuses
+    another process, so that `compute` does not import them; `calls(partition)`, functions that `compute` picks by the partition, so
+    that it does not name them. A `gated` node costs so much, or is believed so much, that it refuses
     to compute while anything above it is missing or stale.
     """
 
@@ -65,6 +70,7 @@ class Node:
     identity: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
     external: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
     code: tuple[str, ...] = ()
+    calls: Callable[[str], Sequence[Callable[..., Any]]] = field(default=lambda partition: ())
     contract: Contract | None = None
     uses_llm: bool = False
     gated: bool = False
@@ -77,17 +83,19 @@ class Node:
     def parents(self, partition: str) -> list[tuple[str, str]]:
         return [(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
 
-    @cached_property
-    def code_versions(self) -> dict[str, str]:
-        """Versions of the science code alone, by function or module."""
-        return {**function_versions(self.compute), **module_versions(*self.code)}
+    def code_versions(self, partition: str) -> dict[str, str]:
+        """Versions of the science code behind a partition alone, by function or module."""
+        versions = {**function_versions(self.compute), **module_versions(*self.code)}
+        for function in self.calls(partition):
+            versions |= function_versions(function)
+        return versions
 
     def own_identity(self, partition: str) -> dict[str, Any]:
         """The identity without upstream versions and without the outside world; pure, known at load time."""
         return {
             "asset": self.name,
             "partition": partition,
-            "code": self.code_versions,
+            "code": self.code_versions(partition),
             "contract": self.contract.rules if self.contract else None,
             "columns": {t: [[c.name, c.type] for c in columns] for t, columns in self.tables.items()},
             **plain(self.identity(partition), f"identity of {self.name}"),

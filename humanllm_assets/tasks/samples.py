@@ -9,7 +9,6 @@ What belongs here: texts of kept rows, cuts, negatives, rendering. Which samples
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from humanllm_assets.partitions import parse_pair
+from humanllm_assets.tasks.labels import LABELS
 from humanllm_assets.tasks.plans import make_plan
 from humanllm_assets.tasks.split import stable_int, stable_shuffle, stable_unit
 from resources.thresholds import Tasks
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from resources.prompting.prompts import Prompt
 
 Row = dict[str, Any]
-LABELS = string.ascii_uppercase
 TEXT_KINDS = {"reddit": "post", "twitter": "tweet", "blogger": "blog entry", "amazon": "product review"}
 COMMENT_WORDS = 300  # an earlier comment is cut here
 _FEW = 50  # a pool smaller than this many times the wanted number is ordered as a whole instead of drawn from
