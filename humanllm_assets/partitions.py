@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from humanllm_assets.lineage.nodes import Dep, every, same
 from resources.errors import Explained
@@ -92,15 +93,38 @@ class Partitions:
         return tuple(p for p in self.pairs if parse_pair(p)[0] == b.task and (not b.sources or parse_pair(p)[1] in b.sources))
 
     def score_keys(self) -> tuple[str, ...]:
-        """Multi-partition keys `benchmark|contestant`, in the order in which Dagster joins them."""
-        return tuple(f"{b}|{c}" for b in self.benchmarks for c in self.contestants)
+        """The keys of every benchmark with every contestant, in the order in which Dagster joins them."""
+        return tuple(score_key(b, c) for b in self.benchmarks for c in self.contestants)
 
-    def score_parents(self, dimension: int) -> dict[str, tuple[str, ...]]:
-        return {k: (k.split("|")[dimension],) for k in self.score_keys()}
+    def benchmarks_of_scores(self, asset: str) -> Dep:
+        """Dep of scores on the partition of `asset` that their benchmark names."""
+        return Dep(asset, {k: (parse_score_key(k).benchmark,) for k in self.score_keys()}, dimension="benchmark")
+
+    def contestants_of_scores(self, asset: str) -> Dep:
+        """Dep of scores on the partition of `asset` that their contestant names."""
+        return Dep(asset, {k: (parse_score_key(k).contestant,) for k in self.score_keys()}, dimension="contestant")
 
     def all_slices(self, asset: str, source: str) -> Dep:
         """Dep of an unpartitioned asset on every slice."""
         return Dep(asset, every(("",), self.slices(source)))
+
+
+class ScoreKey(NamedTuple):
+    """One contestant on one benchmark."""
+
+    benchmark: str
+    contestant: str
+
+
+def score_key(benchmark: str, contestant: str) -> str:
+    """The partition key `benchmark|contestant`; `|` is in no name of a profile."""
+    return f"{benchmark}|{contestant}"
+
+
+def parse_score_key(key: str) -> ScoreKey:
+    """Benchmark and contestant of a partition key of scores."""
+    benchmark, _, contestant = key.partition("|")
+    return ScoreKey(benchmark, contestant)
 
 
 class UnknownPair(Explained):

@@ -245,17 +245,11 @@ class Distractor(Strict):
 class Benchmark(Strict):
     """One `benchmark_items` partition."""
 
-    kind: Literal[
-        "item_selection",
-        "choice",
-        "motivebench",
-        "tombench",
-        "application",
-    ]
-    task: TaskName | None = None  # for item_selection and choice
+    kind: str  # a module of `humanllm_assets/evaluation/benchmarks/`, looked up when the graph is built
+    task: TaskName | None = None  # what is asked about, for kinds made from task samples
     sources: list[SourceName] = []  # default: every source that the task has
-    folder: str | None = None  # for motivebench and tombench
-    subset: str | None = None  # motivebench: Amazon, Blog, Persona; tombench: en, zh; application: its name
+    folder: str | None = None  # of a public benchmark's files
+    subset: str | None = None  # which part of the benchmark; the kind says which there are
     max_items: int | None = None
     distractors: list[Distractor] = []
     max_tokens: int = 16
@@ -309,14 +303,9 @@ class Profile(Strict):
         for name, benchmark in self.benchmarks.items():
             for d in benchmark.distractors:
                 need("model", d.model, self.models, f"benchmarks.{name}.distractors")
-            if benchmark.kind == "choice" and not (benchmark.task and TASKS[benchmark.task].choices):
-                with_choices = ", ".join(task for task, facts in TASKS.items() if facts.choices)
-                wrong.append(f"benchmarks.{name} is of kind choice; give it a `task` that has choices: {with_choices}")
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")
-        if any(b.kind == "application" for b in self.benchmarks.values()) and "application_judge" not in self.roles:
-            wrong.append("roles.application_judge is missing; application benchmarks are scored by it")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

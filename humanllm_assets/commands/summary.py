@@ -16,7 +16,7 @@ from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import Snapshot
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.staleness.plan import plan
-from humanllm_assets.partitions import Partitions
+from humanllm_assets.partitions import Partitions, parse_score_key
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -149,7 +149,7 @@ BENCHMARK_COLUMNS = ("benchmark, options", "contestant", "n", "right", "95% inte
 def benchmark_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
     rows: list[list[object]] = []
     for snapshot in _each(store, "benchmark_scores", parts.score_keys()):
-        benchmark, contestant = snapshot.manifest.partition.split("|")
+        benchmark, contestant = parse_score_key(snapshot.manifest.partition)
         found = duckdb.execute(
             """select distractor_set, any_value(n) filter (metric = 'accuracy'), any_value(value) filter (metric = 'accuracy'),
                       any_value(low) filter (metric = 'accuracy'), any_value(high) filter (metric = 'accuracy'),

@@ -37,10 +37,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dep:
-    """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent)."""
+    """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent).
+
+    `dimension`: of an asset over two dimensions, the one whose keys are the upstream partitions.
+    """
 
     asset: str
     parents: Mapping[str, tuple[str, ...]]
+    dimension: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Node:
     `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
     `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
     anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that `compute`
-    does not import, because they run in another process or belong to some partitions alone. A `gated` node is expensive or will
+    does not import, because they run in another process or belong to some partitions alone; `calls(partition)`
+    names functions that `compute` picks by the partition. A `gated` node is expensive or will
     be trusted, so it refuses to compute while anything upstream of it is missing or stale. What a node that `keeps_forever` made
     stays with all that it was made from, published or not, until a takedown deletes it; its lineage has a check of its own.
     """
@@ -67,6 +72,7 @@ class Node:
     identity: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
     external: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
     code: Sequence[str] | Callable[[str], Sequence[str]] = ()
+    calls: Callable[[str], Sequence[Callable[..., Any]]] = field(default=lambda partition: ())
     contract: Contract | None = None
     uses_llm: bool = False
     gated: bool = False
@@ -82,9 +88,12 @@ class Node:
         return [Item(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
 
     def code_versions(self, partition: str) -> dict[str, str]:
-        """Versions of the science code alone, by function or module."""
+        """Versions of the science code behind a partition alone, by function or module."""
         modules = self.code(partition) if callable(self.code) else self.code
-        return {**function_versions(self.compute), **module_versions(*modules)}
+        versions = {**function_versions(self.compute), **module_versions(*modules)}
+        for function in self.calls(partition):
+            versions |= function_versions(function)
+        return versions
 
     def own_identity(self, partition: str) -> dict[str, Any]:
         """The identity without upstream versions and without the outside world; pure, known at load time."""

@@ -57,8 +57,7 @@ def partition_mapping(node: Node, dep: Dep, upstream: Node) -> dg.PartitionMappi
     if not node.partitioned:
         return dg.AllPartitionMapping()
     if node.dimensions:
-        dimension = next(d for i, d in enumerate(node.dimensions) if all(p == (k.split("|")[i],) for k, p in dep.parents.items()))
-        return dg.MultiToSingleDimensionPartitionMapping(dimension)
+        return dg.MultiToSingleDimensionPartitionMapping(dep.dimension)
     downstream: dict[str, list[str]] = {}
     for partition, parents in dep.parents.items():
         for parent in parents:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from humanllm_assets.sql import literal
-from humanllm_assets.tasks.rendering import LABELS
+from humanllm_assets.tasks.labels import LABELS
 from humanllm_assets.tasks.split import split_sql, stable_int, stable_shuffle
 from humanllm_assets.tasks.targets import select_earlier, target_columns
 from humanllm_assets.tasks.task import Given, Plan, Rendered, Row, Task

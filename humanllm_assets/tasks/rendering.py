@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resources.prompting.prompts import Prompt
 
-LABELS = string.ascii_uppercase
 """Of the options of a question, in the order in which they are shown."""
 
 
