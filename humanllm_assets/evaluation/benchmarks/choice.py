@@ -61,9 +61,8 @@ def list_pairs(parts: Partitions, benchmark: str) -> tuple[str, ...]:
     task = parts.profile.benchmarks[benchmark].task
     if task is None or not TASKS[task].choices:
         known = ", ".join(name for name, facts in TASKS.items() if facts.choices)
-        raise ProfileError(
-            f"benchmarks.{benchmark}: a choice is not asked about the task `{task}`; set `task` to one of: {known}"
-        )
+        wrong = f", and `{task}` has none" if task else ""
+        raise ProfileError(f"benchmarks.{benchmark}: a choice needs a task with choices{wrong}; set `task` to one of: {known}")
     return parts.pairs_of_benchmark(benchmark)
 
 
