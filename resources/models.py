@@ -1,7 +1,7 @@
 """Where a profile's models lie on this machine: a folder with `config.json` and safetensors, whatever the profile names.
 
 What belongs here: finding or making that folder, and the digest of what is in it. What does not: serving a model
-(`vllm_server.py`), counting tokens (`tokens.py`), training.
+(`resources/llm/local_servers.py`), counting tokens (`resources/prompting/tokens.py`), training (`resources/training.py`).
 
 A model that a Python package carries as a GGUF file is dequantized once into `<home>/models/<name>/`, by this module run as
 a process of its own (`python -m resources.models`), so that torch never loads into the caller.

@@ -67,7 +67,7 @@ class Sink:
 
 @dataclass
 class Tally:
-    """What became of the rows and requests of one call, while it runs; a step's result is `lineage.snapshots.Counts`."""
+    """What became of the rows and requests of one call, while it runs; a step's result is `lineage.manifests.Counts`."""
 
     rows_in: int = 0
     kept: int = 0

@@ -1,7 +1,7 @@
 """Entry of one training process, started by DeepSpeed's launcher: `python -m humanllm_assets.training.rank <config.json>`.
 
 Light until it calls the training: first it makes sure that it dies with its launcher, then it loads the heavy libraries, and an
-error is written down for `launch.training_failure` before it ends the process.
+error is written down for `training_failure` of `resources/training.py` before it ends the process.
 """
 
 from __future__ import annotations
