@@ -182,6 +182,7 @@ def _digest_cache(folder: Path, home: Path) -> Path:
 
 
 def main() -> None:
+    """Dequantize one package's model; the entry of the process that `model_folder` starts."""
     parser = argparse.ArgumentParser(description="Dequantize the GGUF model that a Python package carries.")
     parser.add_argument("--package", required=True)
     parser.add_argument("--folder", required=True, type=Path)

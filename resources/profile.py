@@ -88,6 +88,8 @@ class Slice(Strict):
 
 
 class Source(Strict):
+    """One source of records: a folder (`~` and `${VARIABLES}` allowed) and its slices by name."""
+
     folder: str
     slices: dict[Key, Slice] = Field(min_length=1)
 
@@ -267,6 +269,11 @@ class Execution(Strict):
 
 
 class Profile(Strict):
+    """One environment: what is computed, with which models, and where. See this module for what of it is identity.
+
+    Names that refer to each other (models, recipes, roles) are checked when it is loaded; all wrong ones are named at once.
+    """
+
     name: str
     description: str
     notes: list[str] = []  # printed beside every number this profile produces

@@ -17,6 +17,10 @@ from resources.training import Work, die_with_launcher, rank_environment, record
 
 
 def main() -> None:
+    """Train one rank in the work folder that holds the argument's `config.json`; returns at once when the work is finished.
+
+    An error is written to that folder and then raised.
+    """
     work = Work(Path(sys.argv[1]).resolve().parent)
     rank = int(os.environ.get("RANK", "0"))
     die_with_launcher()
