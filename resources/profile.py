@@ -147,6 +147,7 @@ class Role(Strict):
     attempts: int = 3  # a cut-off or invalid reply is asked again this often in all, with a larger budget and another seed
 
     def sampling(self) -> dict[str, Any]:
+        """Everything of the role but its model; all of it is identity."""
         return self.model_dump(exclude={"model"})
 
 
@@ -224,7 +225,7 @@ class Launch(Strict):
 
 
 class Contestant(Strict):
-    """One model on the benchmarks' first axis: a base model, a merged recipe, or an external model (V5)."""
+    """One model that is benchmarked: a base model, a merged recipe, or an external model (V5)."""
 
     model: Key | None = None
     recipe: Key | None = None
@@ -318,6 +319,7 @@ class Profile(Strict):
         return self
 
     def launch_for(self, base_model: str) -> Launch:
+        """How training from a base model is started: its own entry, else `default`, else the class's defaults."""
         return self.launch.get(base_model) or self.launch.get("default") or Launch()
 
 

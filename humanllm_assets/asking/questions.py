@@ -50,6 +50,7 @@ class Sink:
         self._rows: dict[str, list[Row]] = {}
 
     def add(self, table: str, row: Row) -> None:
+        """Add a row to a table; written once a batch is full."""
         rows = self._rows.setdefault(table, [])
         rows.append(row)
         if len(rows) >= self._size:

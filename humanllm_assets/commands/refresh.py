@@ -24,7 +24,7 @@ Echo = Callable[[str], None]
 
 
 def report(summary: Summary, spent: Spent | None, again: str) -> str:
-    """What a refresh did, what is left, and the command that goes on."""
+    """What a refresh did, what is left, and the command that continues it."""
     lines = [f"done: {len(summary.computed)} computed, {len(summary.fresh)} already up to date"]
     if spent:
         lines.append(f"spent: {spent}")

@@ -48,10 +48,12 @@ class MergeCheck:
 
     @property
     def max_abs_error(self) -> float:
+        """The largest deviation of any weight from the exact mean."""
         return max(t.max_abs_error for t in self.tensors)
 
     @property
     def elements(self) -> int:
+        """Number of weights in all tensors."""
         return sum(t.elements for t in self.tensors)
 
 

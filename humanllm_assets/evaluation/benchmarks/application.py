@@ -71,6 +71,7 @@ class Application(NamedTuple):
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """What the judge scores, 1-10 each."""
         return tuple(self.scores.model_fields)
 
 
