@@ -13,7 +13,9 @@ from resources.profile import PROJECT_ROOT
 _PRODUCT = [PROJECT_ROOT / folder for folder in ("humanllm_assets", "resources", "prompts")]
 _KINDS = r"\.(?:py|yaml|md|j2)\b"
 _QUOTED = re.compile(rf"`((?:[\w.-]+/)*[\w-]+{_KINDS})`")
-_FROM_ROOT = re.compile(rf"\b((?:humanllm_assets|humanllm_assets_tests|resources|docs|prompts|benchmarks)/[\w/.-]+?{_KINDS})")
+_FROM_ROOT = re.compile(
+    rf"(?<![\w./-])((?:humanllm_assets|humanllm_assets_tests|resources|docs|prompts|benchmarks)/[\w/.-]+?{_KINDS})"
+)
 _TO_COME = {
     "humanllm_assets_tests/evaluation/test_kinds.py",
     "humanllm_assets_tests/lineage/test_edits.py",

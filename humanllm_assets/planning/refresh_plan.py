@@ -169,7 +169,7 @@ def hold_within(budget: Budget, profile: Profile, graph: Graph, home: Home) -> C
     return allow
 
 
-def settle(summary: Summary) -> Summary:
+def count_as_held(summary: Summary) -> Summary:
     """Count partitions that the engine stopped because of the budget as held back, not as failed."""
     for name in [n for n, message in summary.failed.items() if BUDGET_USED_UP in message]:
         del summary.failed[name]
