@@ -12,7 +12,7 @@ from humanllm_assets.lineage.nodes import Node
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import write_social_qa
-from humanllm_assets.synthesis.user_sets import make_user_sets
+from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA
 from resources.item_kinds import ITEM_KINDS, QA, SCENARIO, USER_TEXTS, IncompleteKind, ItemKind, list_kinds
@@ -55,7 +55,7 @@ def check_kinds(kinds: Sequence[ItemKind]) -> None:
 def _use_user_sets(step: Step) -> None:
     """Tables `user_records` and `dropped_users` from the source's filtered records, and their measures."""
     step.measures["records_in_several_slices"] = step.records("records", f"filtered_{step.partition}")
-    make_user_sets(step.con, step.profile.thresholds.users)
+    user_sets(step.con, step.profile.thresholds.users)
     users, dropped = step.con.execute(
         "select (select count(distinct user_id) from user_records), (select count(*) from dropped_users)"
     ).fetchall()[0]

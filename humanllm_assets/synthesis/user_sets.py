@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from resources.thresholds import Users
 
 
-def make_user_sets(con: duckdb.DuckDBPyConnection, users: Users) -> None:
+def user_sets(con: duckdb.DuckDBPyConnection, users: Users) -> None:
     """From `records` (the filtered rows of all slices of one source) make `user_records` and `dropped_users`.
 
     `user_records`: the columns of `records` of every user with at least `users.min_records` records, and part (VARCHAR):

@@ -22,7 +22,7 @@ from humanllm_assets.quality.judge import judge_items
 from humanllm_assets.sql import Table, arrow_schema
 from humanllm_assets.synthesis.assets import check_kinds as check_written
 from humanllm_assets.synthesis.assets import user_text_lists
-from humanllm_assets.synthesis.user_sets import make_user_sets
+from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import OneText, write_profiles
 from humanllm_assets.tables import PROFILES, SCORES
 from humanllm_assets_tests.contracts.examples import good_measures
@@ -88,7 +88,7 @@ def answer(request: Any) -> Any:
 
 def test_a_kind_that_is_only_declared_is_written_judged_and_checked(folder: Path, tmp_path: Path) -> None:
     con = with_table([record(f"r{i}", day=i) for i in range(4)])
-    make_user_sets(con, Users())
+    user_sets(con, Users())
     engine, written, judged = ScriptedEngine(answer), Tables(), Tables()
     prompts = {k.name: Prompt.load(k.prompt) for k in KINDS if k.about_user}
     write_profiles(con, engine, ROLE, prompts, written, lambda _: None)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import pytest
 from humanllm_assets.lineage.code_version import module_versions
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import KINDS, write_social_qa
-from humanllm_assets.synthesis.user_sets import make_user_sets
+from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.llm.requests import LLMRequest
@@ -40,7 +40,7 @@ def test_every_record_gives_its_items_or_a_failure(
     stage: Any, name: str, ids: set[str], targets_only: bool, records: set[str]
 ) -> None:
     con = with_table([record(f"r{i}", day=i) for i in range(4)])
-    make_user_sets(con, Users(persona_share=0.5))
+    user_sets(con, Users(persona_share=0.5))
     tables = Tables()
     engine = ScriptedEngine(answer)
     counts = stage(con, engine, ROLE, Prompt.load(name), tables, lambda _: None, targets_only=targets_only)
@@ -52,7 +52,7 @@ def test_every_record_gives_its_items_or_a_failure(
 
 def test_the_kinds_of_a_record_keep_their_order() -> None:
     con = with_table([record(f"r{i}", day=i) for i in range(2)])
-    make_user_sets(con, Users())
+    user_sets(con, Users())
     tables = Tables()
     write_social_qa(con, ScriptedEngine(answer), ROLE, Prompt.load("social_qa"), tables, lambda _: None)  # type: ignore[arg-type]
     kinds = {i["item_id"]: i["kind"] for i in tables.rows("items") if i["record_id"] == "r0"}

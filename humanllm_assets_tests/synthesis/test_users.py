@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from humanllm_assets.asking.texts import record_text
-from humanllm_assets.synthesis.user_sets import make_user_sets
+from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import column, record, with_table
@@ -43,7 +43,7 @@ def profiles(con: Any, role: Role = ROLE, reply: Any = answer) -> Any:
 )
 def test_targets_are_strictly_later_than_the_persona(days: list[int], share: float) -> None:
     con = with_table([record(f"r{i}", day=day) for i, day in enumerate(days)])
-    make_user_sets(con, Users(min_records=1, persona_share=share))
+    user_sets(con, Users(min_records=1, persona_share=share))
     parts = {part: column(con, f"select created_at from user_records where part = '{part}'") for part in ("persona", "target")}
     assert len(parts["persona"]) + len(parts["target"]) == len(days)
     assert parts["persona"]
@@ -64,13 +64,13 @@ def test_targets_are_strictly_later_than_the_persona(days: list[int], share: flo
 )
 def test_where_the_cut_falls(days: list[int], persona: int) -> None:
     con = with_table([record(f"r{i}", day=day) for i, day in enumerate(days)])
-    make_user_sets(con, Users())
+    user_sets(con, Users())
     assert column(con, "select count(*) from user_records where part = 'persona'") == [persona]
 
 
 def test_users_with_too_few_records_are_dropped_with_a_reason() -> None:
     con = with_table([record("r0", user="a"), record("r1", user="b"), record("r2", user="b", slice="other", day=1)])
-    make_user_sets(con, Users(min_records=2))
+    user_sets(con, Users(min_records=2))
     assert con.execute("select * from dropped_users").fetchall() == [("reddit/a", "too_few_records", 1)]
     assert column(con, "select distinct user_id from user_records") == ["reddit/b"]
 
@@ -78,7 +78,7 @@ def test_users_with_too_few_records_are_dropped_with_a_reason() -> None:
 def test_items_name_the_records_they_were_written_from() -> None:
     con = with_table([record(f"r{i}", user=u, day=i, text=f"text-{i}-{u}") for u in "ab" for i in range(4)])
     con.execute("update records set record_id = user_id || record_id")
-    make_user_sets(con, Users())
+    user_sets(con, Users())
     counts, tables, engine = profiles(con)
     items = {item["item_id"]: item for item in tables.rows("items")}
     assert set(items) == {f"reddit/{u}#{kind}" for u in "ab" for kind in KINDS}
@@ -94,7 +94,7 @@ def test_items_name_the_records_they_were_written_from() -> None:
 
 def test_the_oldest_records_are_cut_and_recorded() -> None:
     con = with_table([record(f"r{i}", day=i, text=f"text{i} " + "word " * 20) for i in range(4)])
-    make_user_sets(con, Users(persona_share=0.75))
+    user_sets(con, Users(persona_share=0.75))
     counts, tables, engine = profiles(con, Role(model="tiny", max_input_tokens=50))
     assert {(tuple(i["record_ids"]), i["cut_records"]) for i in tables.rows("items")} == {(("r1", "r2"), 1)}
     assert all("text0" not in user_text(request) and "text1" in user_text(request) for request in engine.requests)
@@ -103,7 +103,7 @@ def test_the_oldest_records_are_cut_and_recorded() -> None:
 
 def test_a_failed_request_is_a_failure_and_not_an_item() -> None:
     con = with_table([record(f"r{i}", day=i) for i in range(2)])
-    make_user_sets(con, Users())
+    user_sets(con, Users())
     counts, tables, _ = profiles(con, reply=lambda r: Fails("cut_off") if r.key.endswith("#profile") else answer(r))
     assert [(f["item_id"], f["prompt"], f["reason"]) for f in tables.rows("failures")] == [
         ("reddit/a#profile", "user_profile", "cut_off")

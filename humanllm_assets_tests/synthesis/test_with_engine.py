@@ -11,7 +11,7 @@ from humanllm_assets.filtering.rewriting import rewrite_and_label
 from humanllm_assets.quality.judge import judge_items
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import write_social_qa
-from humanllm_assets.synthesis.user_sets import make_user_sets
+from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
@@ -32,7 +32,7 @@ def run_all(engine: Engine) -> list[dict[str, Any]]:
     rows = [record(f"r{i}", day=i, text=f"{TEXT} {i}") for i in range(4)]
     con = with_table(rows, "selected")
     con.execute("create table records as select * from selected")
-    make_user_sets(con, Users())
+    user_sets(con, Users())
     found = []
 
     def stage(function: Any, *arguments: Any) -> Tables:
