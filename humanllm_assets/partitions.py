@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from humanllm_assets.lineage.nodes import Dep, every, same
 from resources.errors import Explained
-from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, SOURCES, TASKS, Profile, Recipe, site_of
+from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, TASKS, Profile, Recipe, site_of
+from resources.sources import SOURCES
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Partitions:
         return tuple(s for s in SOURCES if s in self.profile.sources)
 
     def slices(self, source: str) -> tuple[str, ...]:
-        return tuple(self.profile.sources[source].slices)  # type: ignore[index]
+        return tuple(self.profile.sources[source].slices)
 
     @property
     def profile_sources(self) -> tuple[str, ...]:

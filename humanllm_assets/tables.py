@@ -7,10 +7,11 @@ of the step that wrote it. Every row carries the ids of the rows it was made fro
 from __future__ import annotations
 
 from humanllm_assets.sql import define_table
+from resources.sources import SOURCES
 
 RECORDS = define_table(
     ("record_id", "VARCHAR", "stable id, unique over all sources, e.g. reddit:t3_abc"),
-    ("source", "VARCHAR", "reddit, twitter, blogger, amazon or reddit_comments"),
+    ("source", "VARCHAR", f"one of {', '.join(SOURCES)}"),
     ("slice", "VARCHAR", "partition of the source"),
     ("user_id", "VARCHAR", "site and user name, e.g. reddit/alice; comments share the name space of posts"),
     ("created_at", "TIMESTAMP", "UTC"),

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from resources.errors import Explained
-from resources.thresholds import Strict, Thresholds
+from resources.sources import SOURCES
+from resources.strict import Strict
+from resources.thresholds import Thresholds
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PROFILES = Path(__file__).resolve().parent / "profiles"
 
-SOURCES = ("reddit", "twitter", "blogger", "amazon", "reddit_comments")
-PROFILE_SOURCES = ("reddit", "twitter", "blogger", "amazon")  # sources whose users get a profile (P1-P4)
-SCENARIO_SOURCES = ("reddit", "twitter", "blogger")  # E1 and B1 leave Amazon out
+PROFILE_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_profiles)
+SCENARIO_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_scenarios)
 TASKS = (
     "profile_generation",
     "scenario_generation",
@@ -37,7 +38,15 @@ TASKS = (
     "item_selection",
 )
 
-SourceName = Literal["reddit", "twitter", "blogger", "amazon", "reddit_comments"]
+
+def _check_source(name: str) -> str:
+    if name in SOURCES:
+        return name
+    near = difflib.get_close_matches(name, SOURCES, 1)
+    raise ValueError(f"`{name}` is no source; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(SOURCES)}"))
+
+
+SourceName = Annotated[str, AfterValidator(_check_source)]
 TaskName = Literal[
     "profile_generation",
     "scenario_generation",
@@ -52,7 +61,7 @@ Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names th
 
 def site_of(source: str) -> str:
     """The site whose user names a source shares: commenters are Reddit users, and have their profiles there."""
-    return "reddit" if source == "reddit_comments" else source
+    return SOURCES[source].site
 
 
 class ProfileError(Explained):
@@ -177,7 +186,7 @@ class Recipe(Strict):
     base_model: Key
     objective: Literal["sft", "raw_continuation"] = "sft"  # raw_continuation is ablation A1
     tasks: list[TaskName] = list(TASKS)  # type: ignore[assignment]
-    sources: list[SourceName] = list(SOURCES)  # type: ignore[assignment]
+    sources: list[SourceName] = list(SOURCES)
     mix: list[ExternalData] = []
     hyperparameters: Hyperparameters = Hyperparameters()
     merge_weight: float = Field(0.5, ge=0, le=1)  # weight of the fine-tuned model in the linear merge; M3: 1:1

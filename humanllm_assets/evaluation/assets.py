@@ -35,6 +35,7 @@ from humanllm_assets.training.assets import model_weights
 from resources.models import model_folder, weights_digest
 from resources.profile import Model, ProfileError, resolve_path
 from resources.prompting.prompts import Prompt
+from resources.sources import SOURCES
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -111,7 +112,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             kinds=frozenset({"html"}),
             tables={"rows": REPORT_ROWS},
             deps=tuple(funnel_deps),
-            identity=lambda _: _report_identity(profile),
+            identity=lambda _: {**_report_identity(profile), "labels": {s: SOURCES[s].label for s in parts.sources}},
             compute=_funnel_report,
         )
     )

@@ -23,16 +23,10 @@ from humanllm_assets.evaluation.scoring import Estimate
 from humanllm_assets.pages import plots
 from humanllm_assets.pages.page import Cell, Context, Figure, Section, Table, TableRow, render_page
 from resources.profile import Benchmark
+from resources.sources import SOURCES
 
 Row = dict[str, Any]
 _HERE = Path(__file__).parent
-_SOURCE_TITLES = {
-    "reddit": "Reddit",
-    "twitter": "Twitter",
-    "blogger": "Blogger",
-    "amazon": "Amazon",
-    "reddit_comments": "Reddit comments",
-}
 _TASK_COLUMNS = {
     "profile_generation": "Profile Generation",
     "scenario_generation": "Scenario Generation",
@@ -142,11 +136,11 @@ def paper_value(table: str, row: str, column: str) -> float | None:
 def funnel_numbers(stages: Iterable[Stage]) -> list[Row]:
     """Rows of REPORT_ROWS: section, row, column, value, paper; sources and Total."""
     cells = {(s.source, s.column): s.value for s in stages}
-    sources = [s for s in _SOURCE_TITLES if any(k[0] == s for k in cells)]
+    sources = [s for s in SOURCES if any(k[0] == s for k in cells)]
     rows = []
     for source in sources:
         for column in FUNNEL_COLUMNS:
-            title = _SOURCE_TITLES[source]
+            title = SOURCES[source].label
             rows.append(_number("Table A1", title, column, cells.get((source, column)), paper_value("A1", title, column)))
     for column in FUNNEL_COLUMNS:  # comments feed one task only: the paper's totals do not hold them
         values = [v for s in sources if s != "reddit_comments" and (v := cells.get((s, column))) is not None]
@@ -172,9 +166,7 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
     )
     table.tables.append(Table("", "Source", list(FUNNEL_COLUMNS), rows))
     groups = {
-        _SOURCE_TITLES[s]: {
-            c: _bar(v.value) for c in FUNNEL_COLUMNS for v in stages if (v.source, v.column) == (s, c) and v.value
-        }
+        SOURCES[s].label: {c: _bar(v.value) for c in FUNNEL_COLUMNS for v in stages if (v.source, v.column) == (s, c) and v.value}
         for s in dict.fromkeys(v.source for v in stages)
     }
     if any(groups.values()):
@@ -186,7 +178,7 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         values: dict[str, float] = {}
         for d in drops:
             if d.stage == stage:
-                name = f"{_SOURCE_TITLES.get(d.source, d.source)}: {d.reason}"
+                name = f"{SOURCES[d.source].label}: {d.reason}"
                 values[name] = values.get(name, 0) + d.rows
         dropped.figures.append(
             Figure(plots.ranked(f"Dropped by {stage}", values, "rows"), f"{stage}: each row counts for its first reason.")

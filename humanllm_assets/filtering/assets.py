@@ -32,7 +32,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
     found = []
     for source in parts.sources:
         slices = parts.slices(source)
-        rules = getattr(thresholds.rules, source)
+        rules = thresholds.rules_of(source)
         deps = [Dep(f"raw_{source}", same(slices))]
         if source == "amazon":
             deps.append(Dep("amazon_core", {s: (NO_PARTITION,) for s in slices}))
@@ -92,7 +92,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 
 def _amazon_core(step: Step) -> None:
-    rules = step.profile.thresholds.rules.amazon
+    rules = step.profile.thresholds.rules_of("amazon")
     read = 0
     for slice_name in step.inputs["raw_amazon"]:
         read += _read(step, "amazon", slice_name).rows_read
@@ -114,7 +114,7 @@ def _eligible(source: str, step: Step) -> None:
         step.view("core", "amazon_core", "core")
         core = "core"
     forgotten = forgotten_users(step.runtime.home, source)
-    dropped = apply_rules(step.con, source, getattr(step.profile.thresholds.rules, source), core, forgotten)
+    dropped = apply_rules(step.con, source, step.profile.thresholds.rules_of(source), core, forgotten)
     kept = step.con.execute("select count(*) from kept").fetchall()[0][0]
     step.copy("records", "select * from kept")
     step.copy("dropped", "select * from dropped")

@@ -31,7 +31,7 @@ import duckdb
 from pydantic import BaseModel
 
 from humanllm_assets.sources.readers import RECORD_COLUMNS
-from resources.thresholds import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
+from resources.sources import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
 
 
 @dataclass(frozen=True)

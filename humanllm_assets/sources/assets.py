@@ -34,7 +34,7 @@ _TITLES = {
 
 def slice_files(profile: Profile, source: str, slice_name: str) -> tuple[Path, list[Path], list[Path]]:
     """Folder, record files and context files of a slice. Raises SourceError when the folder or a file is missing."""
-    config = profile.sources[source]  # type: ignore[index]
+    config = profile.sources[source]
     folder, files = resolve_path(config.folder), config.slices[slice_name]
     context = find_files(folder, files.context_files) if files.context_files else []
     return folder, find_files(folder, files.files), context

@@ -12,6 +12,7 @@ from humanllm_assets.tasks.plans import TABLES_READ, create_catalogue
 from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_samples
 from resources.profile import site_of
 from resources.prompting.prompts import PROMPTS, Prompt
+from resources.sources import SOURCES
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -49,7 +50,11 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             tables={"samples": SAMPLES, "dropped": DROPPED_SAMPLES},
             partitions=parts.pairs,
             deps=tuple(Dep(d.asset, d.parents) for d in deps if d.parents),
-            identity=lambda partition: {"tasks": profile.thresholds.tasks, "templates": _templates()},
+            identity=lambda partition: {
+                "tasks": profile.thresholds.tasks,
+                "templates": _templates(),
+                "text_kind": SOURCES[parse_pair(partition)[1]].text_kind,
+            },
             compute=_task_datasets,
             contract=Contract.load("task_datasets", profile.thresholds),
         )

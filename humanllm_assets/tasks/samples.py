@@ -20,6 +20,7 @@ import orjson
 from humanllm_assets.partitions import parse_pair
 from humanllm_assets.tasks.plans import make_plan
 from humanllm_assets.tasks.split import stable_int, stable_shuffle, stable_unit
+from resources.sources import SOURCES
 from resources.thresholds import Tasks
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 LABELS = string.ascii_uppercase
-TEXT_KINDS = {"reddit": "post", "twitter": "tweet", "blogger": "blog entry", "amazon": "product review"}
 COMMENT_WORDS = 300  # an earlier comment is cut here
 _FEW = 50  # a pool smaller than this many times the wanted number is ordered as a whole instead of drawn from
 
@@ -201,7 +201,7 @@ def _social_qa(row: Row) -> Rendered:
 
 
 def _writing_imitation(row: Row) -> Rendered:
-    kind = TEXT_KINDS[row["source"]]
+    kind = SOURCES[row["source"]].text_kind
     person = {"history": [h["text"] for h in row["history"]], "style": row["person_text"], "kind": kind}
     if row["subtask"] == "continuation":
         beginning, rest = split_text(row["text"], row["sample_id"])

@@ -12,7 +12,8 @@ from humanllm_assets import tables as schemas
 from humanllm_assets.contracts.suite import MEASURES, SUITES, Contract, ContractError
 from humanllm_assets.quality.judge import APPLIES
 from humanllm_assets_tests.contracts import examples
-from resources.thresholds import RedditRules, Rules, Thresholds
+from resources.sources import RedditRules
+from resources.thresholds import Rules, Thresholds
 
 STRICTER = Thresholds.model_validate(
     {

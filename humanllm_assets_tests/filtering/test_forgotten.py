@@ -13,7 +13,8 @@ from humanllm_assets.lineage.tombstones import user_hash
 from humanllm_assets_tests.filtering.tables import column, record, with_table
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, table, write_lines
-from resources.thresholds import AmazonRules, Caps, CommentRules, RedditRules
+from resources.sources import AmazonRules, CommentRules, RedditRules
+from resources.thresholds import Caps
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ import zstandard
 
 from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, apply_rules
 from humanllm_assets.sources.readers import find_files, read_records
-from resources.thresholds import AmazonRules, Rules
+from resources.sources import AmazonRules
+from resources.thresholds import Rules
 
 DATA = Path(os.environ.get("HUMANLLM_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif(

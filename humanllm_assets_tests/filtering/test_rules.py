@@ -18,7 +18,7 @@ from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, appl
 from humanllm_assets.sources.readers import RECORD_COLUMNS
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, table, write_lines
-from resources.thresholds import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
+from resources.sources import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
 
 
 @pytest.fixture

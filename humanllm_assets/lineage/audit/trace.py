@@ -29,10 +29,10 @@ from humanllm_assets.lineage.inventory import Damage, Key, key_of, published, re
 from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
 from humanllm_assets.sql import literal
 from resources.journal import Journal
+from resources.sources import SOURCES
 
 Echo = Callable[[str], None]
 WIDTH = 80
-SOURCES = ("reddit", "twitter", "blogger", "amazon")
 # Texts are left out: an audit says which rows there are, and reading their texts would take most of its time.
 TEXTS = frozenset({
     "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer",
@@ -353,7 +353,7 @@ def _near(store: SnapshotStore, subject: str, column: str) -> list[str]:
             alike = "jaro_winkler_similarity(lower(split_part(user_id, '/', 2)), lower(?))"
             query = f"select user_id from {source} group by 1 having {alike} > 0.85 order by {alike} desc, 1 limit 3"
             return [r[0] for r in con.execute(query, [subject.split("/")[-1]] * 2).fetchall()]
-        spelled = ", ".join(literal(f"{s}:{subject.split(':')[-1]}") for s in (*SOURCES, "reddit_comments"))
+        spelled = ", ".join(literal(f"{s}:{subject.split(':')[-1]}") for s in SOURCES)
         start = subject[: max(4, len(subject) - 3)]
         query = f"select distinct record_id from {source} where"
         found = (
