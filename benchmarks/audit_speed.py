@@ -26,10 +26,10 @@ import duckdb
 
 from humanllm_assets import sql
 from humanllm_assets import tables as t
-from humanllm_assets.lineage.audit.checkpoint import audit_checkpoint
-from humanllm_assets.lineage.audit.diff import audit_diff
-from humanllm_assets.lineage.audit.trace import audit_record, audit_user
-from humanllm_assets.lineage.snapshots import Counts, Manifest, Snapshot, SnapshotStore
+from humanllm_assets.commands.audit import audit_checkpoint, audit_diff, audit_record, audit_user
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Counts, Manifest, Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore
 from resources.canonical import digest
 from resources.profile import PROJECT_ROOT, load_profile
 
@@ -43,8 +43,8 @@ class World:
     def __init__(self, root: Path, rows: int) -> None:
         self.store, self.rows = SnapshotStore(root), rows
         self.con = duckdb.connect()
-        self.con.execute(f"set temp_directory = '{root}/spill'")
-        self.made: dict[tuple[str, str], Snapshot] = {}
+        self.con.execute(f"set temp_directory = {sql.literal(root / 'spill')}")
+        self.made: dict[Item, Snapshot] = {}
 
     def add(
         self, asset: str, partition: str, tables: dict[str, tuple[sql.Table, str]], upstream: list[Snapshot], note: str = ""
@@ -69,11 +69,12 @@ class World:
                             finished_at=time.strftime("%FT%T"), measures={"steps": 1})  # fmt: skip
         snapshot = self.store.add(writer, manifest)
         self.store.publish(snapshot)
-        self.made[asset, partition] = snapshot
+        self.made[Item(asset, partition)] = snapshot
         return snapshot
 
-    def path(self, asset: str, table: str) -> str:
-        return str([str(s.path(table)) for (a, _), s in self.made.items() if a == asset])
+    def select_rows(self, asset: str, table: str) -> str:
+        """SQL for the rows of a table of all partitions."""
+        return sql.parquet(s.path(table) for item, s in self.made.items() if item.asset == asset)
 
     def make(self) -> None:
         users = max(1, self.rows // 10)
@@ -87,23 +88,23 @@ class World:
                 "records": (t.RECORDS, row),
                 "dropped": (t.DROPPED, f"select 'reddit:t3_d' || printf('%08x', i) as record_id, 'reddit/user' || (hash(i) % {users}) as user_id, 'too_short' as reason from range({n}, {self.rows}, {SLICES}) x(i)"),
             }, [raw])  # fmt: skip
-            records = f"read_parquet('{eligible.path('records')}')"
+            records = sql.parquet([eligible.path("records")])
             self.add("filtered_reddit", name, {
                 "records": (t.FILTERED, f"select *, 'high' as quality, 'no' as harmful from {records} where hash(record_id) % 5 > 0"),
                 "dropped": (t.DROPPED, f"select record_id, user_id, 'quality_low' as reason from {records} where hash(record_id) % 5 = 0"),
             }, [eligible])  # fmt: skip
-        filtered = [s for (a, _), s in self.made.items() if a == "filtered_reddit"]
-        records = f"read_parquet({self.path('filtered_reddit', 'records')})"
+        filtered = [s for item, s in self.made.items() if item.asset == "filtered_reddit"]
+        records = self.select_rows("filtered_reddit", "records")
         self.con.execute(
             f"create temp table people as select user_id, list(record_id order by record_id)[:12] as ids from {records} group by 1"
         )
         kinds = "(select unnest(['persona', 'profile', 'stories', 'style']) as kind)"
         profiles = self.add("user_profiles", "reddit", {"items": (t.PROFILES, f"select user_id || '#' || kind as item_id, kind, user_id, repeat(md5(user_id), 8) as text, ids[:8] as record_ids from people, {kinds}")}, filtered)  # fmt: skip
-        scores = self.add("qc_scores", "reddit", {"scores": (t.SCORES, f"select item_id, kind as item_kind, user_id, 9 as overall, true as kept from read_parquet('{profiles.path('items')}')")}, [profiles])  # fmt: skip
+        scores = self.add("qc_scores", "reddit", {"scores": (t.SCORES, f"select item_id, kind as item_kind, user_id, 9 as overall, true as kept from {sql.parquet([profiles.path('items')])}")}, [profiles])  # fmt: skip
         for version in ("first", "second"):
             pairs = [self.samples(f"task{n}-reddit", n, records, [*filtered, profiles, scores], version) for n in range(TASKS)]
-            files = self.path("task_datasets", "samples")
-            order = f"select sample_id, epoch from read_parquet({files}), (select unnest(range({EPOCHS})) as epoch) where split = 'train' order by epoch, hash(sample_id || epoch)"
+            samples = self.select_rows("task_datasets", "samples")
+            order = f"select sample_id, epoch from {samples}, (select unnest(range({EPOCHS})) as epoch) where split = 'train' order by epoch, hash(sample_id || epoch)"
             consumed = f"select row_number() over () - 1 as position, 1 as step, epoch, 0 as rank, sample_id from ({order})"
             checkpoint = self.add("sft_checkpoint", "big", {"consumed": (t.CONSUMED, consumed)}, pairs, version)
             self.add("merged_model", "big", {"check": (t.MERGE_CHECK, "select 'w' as tensor")}, [checkpoint], version)
@@ -111,7 +112,7 @@ class World:
     def samples(self, pair: str, n: int, records: str, upstream: list[Snapshot], version: str) -> Snapshot:
         """Samples of one task; those of the last task lack some users in the second version."""
         if version == "second" and n < TASKS - 1:
-            return self.made["task_datasets", pair]
+            return self.made[Item("task_datasets", pair)]
         every, least = (
             round(self.rows * 0.8 / (self.rows * 1.2 / 5.5) * TASKS),
             "and user_id not like 'reddit/user77%'" if version == "second" else "",
@@ -151,7 +152,7 @@ def main() -> None:
 
 def report(world: World, home: Path) -> None:
     con, root = duckdb.connect(), world.store.root
-    file = {name: f"read_parquet({world.path(*name)})" for name in (
+    file = {name: world.select_rows(*name) for name in (
         ("eligible_reddit", "records"), ("eligible_reddit", "dropped"), ("filtered_reddit", "records"), ("filtered_reddit", "dropped"),
         ("user_profiles", "items"), ("qc_scores", "scores"), ("task_datasets", "samples"), ("sft_checkpoint", "consumed"))}  # fmt: skip
     for name in (("eligible_reddit", "records"), ("task_datasets", "samples"), ("sft_checkpoint", "consumed")):
@@ -159,7 +160,7 @@ def report(world: World, home: Path) -> None:
     sample = f"select target_record_id, user_id from {file['task_datasets', 'samples']} where split = 'train' order by hash(sample_id) limit 1"
     record, user = con.execute(sample).fetchall()[0]
     versions = sorted(p.name for p in (root / "snapshots" / "sft_checkpoint" / "big").iterdir())
-    old = next(v for v in versions if v != world.made["sft_checkpoint", "big"].data_version)
+    old = next(v for v in versions if v != world.made[Item("sft_checkpoint", "big")].data_version)
     silent = lambda _: None  # noqa: E731
     profile = load_profile("local")
     samples, consumed = file["task_datasets", "samples"], file["sft_checkpoint", "consumed"]
@@ -176,19 +177,19 @@ def report(world: World, home: Path) -> None:
         for (_, table), source in file.items():
             if table in ("records", "dropped") or column == "user_id":
                 if table != "consumed":
-                    con.execute(f"select count(*) from {source} where {column} = '{value}'").fetchall()
+                    con.execute(f"select count(*) from {source} where {column} = {sql.literal(value)}").fetchall()
             elif table in ("items", "samples"):
-                con.execute(f"select count(*) from {source} where list_contains(record_ids, '{value}')").fetchall()
-        found = con.execute(f"select sample_id from {samples} where user_id = '{user}'").fetchall()
-        listed = ", ".join(f"'{s}'" for (s,) in found)
+                con.execute(f"select count(*) from {source} where list_contains(record_ids, {sql.literal(value)})").fetchall()
+        found = con.execute(f"select sample_id from {samples} where user_id = {sql.literal(user)}").fetchall()
+        listed = ", ".join(sql.literal(s) for (s,) in found)
         con.execute(f"select count(*) from {consumed} where sample_id in ({listed})").fetchall()
 
     questions: list[tuple[list[str], Callable[[], Any], Callable[[], None]]] = [
-        (["audit", "checkpoint", "big"], lambda: audit_checkpoint(root, profile, "big", False, None, False, silent, silent), scan_checkpoint),
-        (["audit", "record", record], lambda: audit_record(root, record, False, False, silent), lambda: scan_for("record_id", record)),
-        (["audit", "user", user], lambda: audit_user(root, user, False, False, silent), lambda: scan_for("user_id", user)),
-        (["audit", "user", user, "--all-versions"], lambda: audit_user(root, user, True, False, silent), lambda: scan_for("user_id", user)),
-        (["diff", f"big@{old}", "big"], lambda: audit_diff(root, f"big@{old}", "big", False, silent), scan_diff),
+        (["audit", "checkpoint", "big"], lambda: audit_checkpoint(root, profile, "big", echo=silent, warn=silent), scan_checkpoint),
+        (["audit", "record", record], lambda: audit_record(root, record, echo=silent), lambda: scan_for("record_id", record)),
+        (["audit", "user", user], lambda: audit_user(root, user, echo=silent), lambda: scan_for("user_id", user)),
+        (["audit", "user", user, "--all-versions"], lambda: audit_user(root, user, all_versions=True, echo=silent), lambda: scan_for("user_id", user)),
+        (["diff", f"big@{old}", "big"], lambda: audit_diff(root, f"big@{old}", "big", echo=silent), scan_diff),
     ]  # fmt: skip
     environment = {**os.environ, "HUMANLLM_HOME": str(home), "HUMANLLM_PROFILE": "local"}
 

@@ -157,10 +157,10 @@ def audit_checkpoint(
     profile: ProfileOption = None,
 ) -> None:
     """Which records fed a checkpoint: its snapshots up to the raw files, and the samples it consumed."""
-    from humanllm_assets.lineage.audit.checkpoint import audit_checkpoint as run
+    from humanllm_assets.commands.audit import audit_checkpoint as run
 
     loaded, home = _profile(profile)
-    raise typer.Exit(run(home.root, loaded, key, as_json, html, verify, typer.echo, _say))
+    raise typer.Exit(run(home.root, loaded, key, as_json=as_json, html=html, check=verify, echo=typer.echo, warn=_say))
 
 
 @audit_app.command("record")
@@ -171,10 +171,10 @@ def audit_record(
     profile: ProfileOption = None,
 ) -> None:
     """Everything that a record reached, and where it was left out and why."""
-    from humanllm_assets.lineage.audit.trace import audit_record as run
+    from humanllm_assets.commands.audit import audit_record as run
 
     _, home = _profile(profile)
-    raise typer.Exit(run(home.root, record_id, all_versions, as_json, typer.echo))
+    raise typer.Exit(run(home.root, record_id, all_versions=all_versions, as_json=as_json, echo=typer.echo))
 
 
 @audit_app.command("user")
@@ -185,10 +185,10 @@ def audit_user(
     profile: ProfileOption = None,
 ) -> None:
     """Everything that a user's records reached, and where they were left out and why."""
-    from humanllm_assets.lineage.audit.trace import audit_user as run
+    from humanllm_assets.commands.audit import audit_user as run
 
     _, home = _profile(profile)
-    raise typer.Exit(run(home.root, user_id, all_versions, as_json, typer.echo))
+    raise typer.Exit(run(home.root, user_id, all_versions=all_versions, as_json=as_json, echo=typer.echo))
 
 
 @app.command()
@@ -199,10 +199,10 @@ def diff(
     profile: ProfileOption = None,
 ) -> None:
     """What differs between the data of two checkpoints."""
-    from humanllm_assets.lineage.audit.diff import audit_diff
+    from humanllm_assets.commands.audit import audit_diff
 
     _, home = _profile(profile)
-    raise typer.Exit(audit_diff(home.root, first, second, as_json, typer.echo))
+    raise typer.Exit(audit_diff(home.root, first, second, as_json=as_json, echo=typer.echo))
 
 
 def _say(line: str) -> None:
@@ -265,7 +265,7 @@ def gc(
 
 
 def _stop_servers(home: Home) -> None:
-    from resources.vllm_server import stop_all
+    from resources.llm.local_servers import stop_all
 
     stop_all(home.root)
 

@@ -21,7 +21,7 @@ GROUPS = {
     "filtering": "2. Filtering: rules F1-F4, then rewriting and labels by an LLM (F5, F6)",
     "synthesis": "3. Synthesis: users (P), scenarios (E), social QA (B)",
     "quality": "4. Quality: a judge scores every synthesized item (Q1-Q4)",
-    "tasks": "5. Tasks: six tasks, split by user, in ShareGPT form (T1-T7)",
+    "tasks": "5. Tasks: training and test samples, split by user, in ShareGPT form (T1-T7)",
     "training": "6. Training: full fine-tuning and merging (M1-M3)",
     "evaluation": "7. Evaluation: contestants answer benchmarks (V1-V5)",
     "reporting": "8. Reports beside the paper's numbers (V6)",

@@ -1,7 +1,7 @@
 """All partitions and mappings of the graph, derived from the profile.
 
 Partition keys are the names people use: slices, sources, task-source pairs, recipes, contestants, benchmarks. Mappings are plain
-dicts from a partition to the upstream partitions that it reads; `definitions.py` turns them into Dagster's built-in mappings
+dicts from a partition to the upstream partitions that it reads; `orchestration/build.py` turns them into Dagster's built-in mappings
 (custom ones are dropped by the daemon and the UI). Pairs that cannot exist are no partitions.
 
 What does not belong here: assets.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from humanllm_assets.lineage.nodes import Dep, every, same
 from resources.errors import Explained
@@ -93,25 +94,38 @@ class Partitions:
         return tuple(p for p in self.pairs if parse_pair(p)[0] == b.task and (not b.sources or parse_pair(p)[1] in b.sources))
 
     def score_keys(self) -> tuple[str, ...]:
-        """Multi-partition keys `benchmark|contestant`, in the order in which Dagster joins them."""
-        return tuple(f"{b}|{c}" for b in self.benchmarks for c in self.contestants)
+        """The keys of every benchmark with every contestant, in the order in which Dagster joins them."""
+        return tuple(score_key(b, c) for b in self.benchmarks for c in self.contestants)
 
-    def score_parents(self, dimension: int) -> dict[str, tuple[str, ...]]:
-        return {k: (k.split("|")[dimension],) for k in self.score_keys()}
+    def benchmarks_of_scores(self, asset: str) -> Dep:
+        """Dep of scores on the partition of `asset` that their benchmark names."""
+        return Dep(asset, {k: (parse_score_key(k).benchmark,) for k in self.score_keys()}, dimension="benchmark")
+
+    def contestants_of_scores(self, asset: str) -> Dep:
+        """Dep of scores on the partition of `asset` that their contestant names."""
+        return Dep(asset, {k: (parse_score_key(k).contestant,) for k in self.score_keys()}, dimension="contestant")
 
     def all_slices(self, asset: str, source: str) -> Dep:
         """Dep of an unpartitioned asset on every slice."""
         return Dep(asset, every(("",), self.slices(source)))
 
 
-TASK_SOURCES: dict[str, tuple[str, ...]] = {
-    "profile_generation": PROFILE_SOURCES,
-    "scenario_generation": SCENARIO_SOURCES,
-    "social_qa": SCENARIO_SOURCES,
-    "writing_imitation": PROFILE_SOURCES,
-    "personalized_commenting": ("reddit_comments",),
-    "item_selection": ("amazon",),
-}
+class ScoreKey(NamedTuple):
+    """One contestant on one benchmark."""
+
+    benchmark: str
+    contestant: str
+
+
+def score_key(benchmark: str, contestant: str) -> str:
+    """The partition key `benchmark|contestant`; `|` is in no name of a profile."""
+    return f"{benchmark}|{contestant}"
+
+
+def parse_score_key(key: str) -> ScoreKey:
+    """Benchmark and contestant of a partition key of scores."""
+    benchmark, _, contestant = key.partition("|")
+    return ScoreKey(benchmark, contestant)
 
 
 class UnknownPair(Explained):
@@ -124,7 +138,7 @@ def pairs(profile_sources: Iterable[str]) -> list[str]:
     Amazon has no scenarios and QA; commenting is on Reddit alone; items are selected on Amazon alone.
     """
     have = set(profile_sources)
-    return [f"{task}-{source}" for task in TASKS for source in TASK_SOURCES[task] if source in have]
+    return [f"{task}-{source}" for task in TASKS for source in TASKS[task].sources if source in have]
 
 
 def parse_pair(pair: str) -> tuple[str, str]:
@@ -134,8 +148,6 @@ def parse_pair(pair: str) -> tuple[str, str]:
         UnknownPair: no such pair.
     """
     task, _, source = pair.partition("-")
-    if source not in TASK_SOURCES.get(task, ()):
-        raise UnknownPair(
-            f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs((*PROFILE_SOURCES, 'reddit_comments')))}"
-        )
+    if task not in TASKS or source not in TASKS[task].sources:
+        raise UnknownPair(f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs(SOURCES))}")
     return task, source

@@ -1,10 +1,11 @@
 """SQL and Arrow from declared columns: what a table is, how its rows are cast and written, how a value is quoted.
 
-What belongs here: text of queries that every layer above writes. What does not: the tables themselves (`tables.py`)."""
+What belongs here: text of queries that every other layer writes. What does not: the tables themselves (`tables.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 
 class Column(NamedTuple):
+    """One declared column of a table."""
+
     name: str
     type: str  # DuckDB type
     description: str
@@ -54,6 +57,16 @@ def select_list(table: Table) -> str:
 def literal(value: object) -> str:
     """A value as a SQL string: paths and ids in queries that take no parameters."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def parquet(paths: Iterable[str | Path], *options: str) -> str:
+    """SQL for the rows of Parquet files, such as `read_parquet(['a.parquet'], union_by_name = true)`.
+
+    Args:
+        options: of DuckDB's `read_parquet` that are switched on: `union_by_name`, `filename`, `file_row_number`.
+    """
+    listed = ", ".join(literal(path) for path in paths)
+    return f"read_parquet([{listed}]{''.join(f', {option} = true' for option in options)})"
 
 
 Tables = Mapping[str, Table]

@@ -1,13 +1,55 @@
 """The tables of the graph: every column's name, DuckDB type and meaning, in one place.
 
-The asset pages of the UI show these columns, snapshots are written with them, and a table that deviates from them is an error
-of the step that wrote it. Every row carries the ids of the rows it was made from.
+The asset pages of the UI show these columns, snapshots are written with them, and a table that deviates from them is an error of
+the step that wrote it. Every row carries the ids of the rows it was made from. Behind a table that names records or users stands
+what its rows say about them, in the words of `humanllm audit record`.
 """
 
 from __future__ import annotations
 
-from humanllm_assets.sql import define_table
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from humanllm_assets.sql import Table, define_table
+from resources.item_kinds import ITEM_KINDS, METRICS, USER_TEXTS, list_kinds
+from resources.profile import TASKS
 from resources.sources import SOURCES
+
+# Columns that hold texts, which audits leave out: they say which rows there are, and reading texts would take most of their time.
+TEXTS = frozenset({
+    "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer",
+    "conversations", "options", "fields", "reply",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RowsFound:
+    """Some rows of one table, at least one, as an audit found them: without their texts."""
+
+    rows: Sequence[Mapping[str, Any]]
+
+    def count(self, word: str) -> str:
+        """How many: `1 sample`, `3 samples`."""
+        return f"{len(self.rows):,} {word}{'' if len(self.rows) == 1 else 's'}"
+
+    def list_values(self, column: str) -> str:
+        """The values of a column, the most frequent first: `2 train, test`."""
+        found = Counter(str(r[column]) for r in self.rows if r[column] is not None)
+        return ", ".join(name if k == 1 else f"{k} {name}" for name, k in sorted(found.items(), key=lambda x: (-x[1], x[0])))
+
+    def count_true(self, column: str) -> int:
+        return sum(bool(r[column]) for r in self.rows)
+
+    def list_numbers(self, column: str) -> str:
+        """Numbers in order, a few of them spelled out: `3, 17, 40` or `3, 17, ... 40 (12 in all)`."""
+        found = sorted({r[column] for r in self.rows})
+        shown = ", ".join(map(str, found[:6]))
+        return shown if len(found) <= 6 else f"{shown}, ... {found[-1]} ({len(found):,} in all)"
+
+
+PHRASES: dict[Table, Callable[[RowsFound], str]] = {}  # filled below, each behind its table
 
 RECORDS = define_table(
     ("record_id", "VARCHAR", "stable id, unique over all sources, e.g. reddit:t3_abc"),
@@ -23,16 +65,19 @@ RECORDS = define_table(
     ("context_text", "VARCHAR", "its text: post body, or item category and description"),
     ("rating", "DOUBLE", "stars, Amazon only"),
 )
+PHRASES[RECORDS] = lambda found: f"kept {found.count('record')}"
 FILTERED = RECORDS + define_table(
     ("original_chars", "INTEGER", "characters before rewriting (F5)"),
     ("quality", "VARCHAR", "label high, medium or low (F6)"),
     ("harmful", "VARCHAR", "label yes or no (F6)"),
 )
+PHRASES[FILTERED] = lambda found: f"kept {found.count('record')}, quality {found.list_values('quality')}"
 DROPPED = define_table(
     ("record_id", "VARCHAR", "the row that was dropped"),
     ("user_id", "VARCHAR", "its user"),
     ("reason", "VARCHAR", "the first rule that failed"),
 )
+PHRASES[DROPPED] = lambda found: f"left out: {found.list_values('reason')}"
 QUARANTINE = define_table(
     ("file", "VARCHAR", "file name"),
     ("line", "BIGINT", "1-based line, row or post"),
@@ -45,6 +90,7 @@ FAILURES = define_table(
     ("reason", "VARCHAR", "cut_off, invalid or refused"),
     ("raw", "VARCHAR", "the last raw reply"),
 )
+PHRASES[FAILURES] = lambda found: "no valid answer: " + ", ".join(sorted(f"{r['prompt']} ({r['reason']})" for r in found.rows))
 RAW_FILES = define_table(
     ("file", "VARCHAR", "name below the source's folder"),
     ("kind", "VARCHAR", "records or context"),
@@ -59,9 +105,17 @@ CORE = define_table(
     ("user_id", "VARCHAR", "its user"),
     ("reason", "VARCHAR", "duplicate_user_item, duplicate_user_text or outside_core; null = it stays"),
 )
+
+
+def _describe_core(found: RowsFound) -> str:
+    n, gone = len(found.rows), found.count_true("reason")
+    return f"left out: {found.list_values('reason')}" if gone == n else f"{n - gone:,} of {n:,} in the core"
+
+
+PHRASES[CORE] = _describe_core
 PROFILES = define_table(
     ("item_id", "VARCHAR", "user and kind, e.g. reddit/alice#persona"),
-    ("kind", "VARCHAR", "persona, profile, stories or style (P1-P4)"),
+    ("kind", "VARCHAR", f"one of {list_kinds(USER_TEXTS)}"),
     ("user_id", "VARCHAR", "whom it describes"),
     ("text", "VARCHAR", "the synthesized text"),
     ("n_words", "INTEGER", "words of text"),
@@ -69,6 +123,7 @@ PROFILES = define_table(
     ("cutoff_at", "TIMESTAMP", "time of the last of them; task targets are later"),
     ("cut_records", "INTEGER", "oldest records left out by the token limit"),
 )
+PHRASES[PROFILES] = lambda found: f"{found.count('item')}: {found.list_values('kind')}"
 SCENARIOS = define_table(
     ("item_id", "VARCHAR", "record and #scenario"),
     ("record_id", "VARCHAR", "record it was written from"),
@@ -79,6 +134,7 @@ SCENARIOS = define_table(
     ("plots", "VARCHAR", "what happens"),
     ("n_words", "INTEGER", "words of the three"),
 )
+PHRASES[SCENARIOS] = lambda found: found.count("scenario")
 SOCIAL_QA = define_table(
     ("item_id", "VARCHAR", "record and #qa number"),
     ("record_id", "VARCHAR", "record it was written from"),
@@ -89,19 +145,28 @@ SOCIAL_QA = define_table(
     ("question", "VARCHAR", "question"),
     ("answer", "VARCHAR", "answer"),
 )
-METRICS = ("hallucination", "coverage", "conciseness", "relevance", "fidelity", "novelty", "leakage", "overall")
+PHRASES[SOCIAL_QA] = PHRASES[PROFILES]
 SCORES = define_table(
     ("item_id", "VARCHAR", "judged item"),
-    ("item_kind", "VARCHAR", "persona, profile, stories, style, scenario or qa"),
+    ("item_kind", "VARCHAR", f"one of {list_kinds(ITEM_KINDS)}"),
     ("user_id", "VARCHAR", "its user"),
     ("record_id", "VARCHAR", "its record; null for items about a user"),
     *((m, "INTEGER", f"{m}, 1-10, higher is better; null where it does not apply or the judge gave no answer") for m in METRICS),
     ("kept", "BOOLEAN", "all applicable metrics above their thresholds (Q3)"),
     ("dropped_by", "VARCHAR", "first failing metric, or unanswered"),
 )
+
+
+def _describe_scores(found: RowsFound) -> str:
+    bad = Counter(r["dropped_by"] for r in found.rows if not r["kept"])
+    rest = "".join(f", {k} left out by {name}" for name, k in sorted(bad.items()))
+    return f"{found.count_true('kept'):,} of {len(found.rows):,} judged items kept{rest}"
+
+
+PHRASES[SCORES] = _describe_scores
 SAMPLES = define_table(
     ("sample_id", "VARCHAR", "stable id"),
-    ("task", "VARCHAR", "one of the six tasks"),
+    ("task", "VARCHAR", f"one of {', '.join(TASKS)}"),
     ("source", "VARCHAR", "source of the user"),
     ("subtask", "VARCHAR", "variant of the task"),
     ("split", "VARCHAR", "train or test, by user"),
@@ -115,18 +180,24 @@ SAMPLES = define_table(
     ("created_at", "TIMESTAMP", "time of the target"),
     ("fields", "VARCHAR", "template and values of the prompt as JSON, test split only"),
 )
+PHRASES[SAMPLES] = lambda found: f"{found.count('sample')}: {found.list_values('split')}"
 DROPPED_SAMPLES = define_table(
     ("sample_id", "VARCHAR", "sample that could have been made"),
     ("user_id", "VARCHAR", "whose sample it is"),
     ("record_id", "VARCHAR", "its target"),
     ("reason", "VARCHAR", "why it was left out"),
 )
+PHRASES[DROPPED_SAMPLES] = PHRASES[DROPPED]
 CONSUMED = define_table(
     ("position", "BIGINT", "place in the training order, from 0"),
     ("step", "INTEGER", "optimizer step, from 1"),
     ("epoch", "INTEGER", "epoch, from 0"),
     ("rank", "INTEGER", "process that consumed it"),
     ("sample_id", "VARCHAR", "training sample"),
+)
+PHRASES[CONSUMED] = lambda found: (
+    f"consumed {len(found.rows):,} times, epoch {found.list_numbers('epoch')}, step {found.list_numbers('step')}, "
+    f"position {found.list_numbers('position')}"
 )
 TRAINING_METRICS = define_table(
     ("step", "INTEGER", "optimizer step"),
@@ -138,6 +209,7 @@ DROPPED_TRAINING = define_table(
     ("reason", "VARCHAR", "too_long or no_response"),
     ("n_tokens", "INTEGER", "its length"),
 )
+PHRASES[DROPPED_TRAINING] = PHRASES[DROPPED]
 MERGE_CHECK = define_table(
     ("tensor", "VARCHAR", "name"),
     ("elements", "BIGINT", "number of weights"),
@@ -164,6 +236,7 @@ BENCHMARK_ITEMS = define_table(
     ("sample_id", "VARCHAR", "test sample it was made from"),
     ("record_ids", "VARCHAR[]", "records behind it"),
 )
+PHRASES[BENCHMARK_ITEMS] = lambda found: f"{found.count('question')}: {found.list_values('control')}"
 ANSWERS = define_table(
     ("item_id", "VARCHAR", "question"),
     ("benchmark", "VARCHAR", "benchmark"),
@@ -179,6 +252,7 @@ ANSWERS = define_table(
     ("user_id", "VARCHAR", "user of the question"),
     ("n_options", "INTEGER", "options that were shown"),
 )
+PHRASES[ANSWERS] = lambda found: f"{found.count('answer')}, {found.count_true('is_correct'):,} right"
 APPLICATION_ANSWERS = define_table(
     ("item_id", "VARCHAR", "request and metric"),
     ("benchmark", "VARCHAR", "application"),
@@ -187,6 +261,9 @@ APPLICATION_ANSWERS = define_table(
     ("metric", "VARCHAR", "what was judged"),
     ("score", "INTEGER", "1-10; null when the judge gave no answer"),
     ("user_id", "VARCHAR", "user of the request"),
+)
+PHRASES[APPLICATION_ANSWERS] = lambda found: (
+    f"{found.count('judged answer')}: " + ", ".join(f"{r['metric']} {r['score']}" for r in found.rows[:6])
 )
 SUMMARY = define_table(
     ("benchmark", "VARCHAR", "benchmark"),
@@ -206,3 +283,21 @@ REPORT_ROWS = define_table(
     ("value", "DOUBLE", "value of this run"),
     ("paper", "DOUBLE", "the paper's value; null where it prints none"),
 )
+
+
+def _list_columns(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in TEXTS)
+
+
+_BY_COLUMNS = {_list_columns(c.name for c in table): phrase for table, phrase in PHRASES.items()}
+
+
+def describe_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What some rows of one table say about a record or user; how many there are, when their columns are no table's of today.
+
+    Args:
+        rows: at least one, with all columns of their table or all but the texts.
+    """
+    found = RowsFound(rows)
+    phrase = _BY_COLUMNS.get(_list_columns(rows[0]))
+    return phrase(found) if phrase else found.count("row")

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from resources.dummy_server import DummyServer
 from resources.home import Home
+from resources.llm.dummy_server import DummyServer
 from resources.profile import PROFILES, PROJECT_ROOT, Profile, parse_profile
 
 

@@ -7,18 +7,18 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from humanllm_assets.graph import build_graph
+from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Graph, Runtime, StepError
-from humanllm_assets.lineage.staleness.plan import Item
 from humanllm_assets.lineage.step import run_step
 from humanllm_assets.planning.drive import Summary, drive
 from humanllm_assets.planning.forecast import Forecast
-from humanllm_assets.planning.refresh_plan import Plan, make_plan, settle, within
+from humanllm_assets.planning.refresh_plan import Plan, hold_within, make_plan, settle
 from humanllm_assets.planning.targets import parse_targets
 from humanllm_assets_tests.conftest import Project
-from resources.budget import Budget
-from resources.engine import Engine
 from resources.engine_resource import duckdb_resource
 from resources.errors import EngineError
+from resources.llm.budget import Budget
+from resources.llm.engine import Engine
 
 
 class InProcess:
@@ -44,7 +44,7 @@ class InProcess:
             future.set_result(self.run(item, budget))
             return future
 
-        allow: Callable[[Item], str | None] | None = within(budget, self.profile, self.graph, self.home) if budget else None
+        allow: Callable[[Item], str | None] | None = hold_within(budget, self.profile, self.graph, self.home) if budget else None
         targets = parse_targets(self.graph, names)
         return settle(drive(self.graph, self.store, targets, submit, concurrency=4, echo=lambda line: None, allow=allow))
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 import yaml
 
-from humanllm_assets.lineage.snapshots import altered_files
+from humanllm_assets.lineage.snapshots import find_altered_files
 from humanllm_assets_tests.conftest import Project
 from resources.profile import PROFILES
 
@@ -94,7 +94,7 @@ def test_raw_files_become_benchmark_scores(tmp_path):
         asset, partition = pointer.parent.name, pointer.stem if pointer.stem != "all" else ""
         snapshot = project.store.published(asset, partition)
         assert snapshot.manifest.counts.unaccounted == 0, (asset, partition)
-        assert altered_files(snapshot) == [], (asset, partition)
+        assert find_altered_files(snapshot) == [], (asset, partition)
 
     with duckdb.connect(str(project.home.warehouse), read_only=True) as con:
         trained, not_held = con.execute(

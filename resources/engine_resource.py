@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from resources.budget import TAG, Budget
 from resources.home import Home
+from resources.llm.budget import TAG, Budget
 from resources.profile import Profile
 
 if TYPE_CHECKING:
-    from resources.engine import Engine
+    from resources.llm.engine import Engine
 
 
 def duckdb_resource(profile: Profile, home: Home) -> DuckDBResource:
@@ -32,7 +32,7 @@ def engine_resource(profile: Profile, home: Home) -> dg.ResourceDefinition:
 
     @dg.resource(description="LLM answers from vLLM servers, given or started here, through a journal of all answers")
     def engine(context: dg.InitResourceContext) -> Iterator[Callable[[], Engine]]:
-        from resources.engine import Engine
+        from resources.llm.engine import Engine
 
         opened: list[Engine] = []
         budget_id = context.run.tags.get(TAG) if context.run else None

@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 from resources.errors import Explained
+from resources.model_files import normalise_model_folder
 from resources.profile import PROJECT_ROOT, Model, resolve_path
 
 ORIGIN_FILE = "origin.json"  # beside a dequantized model: the package, its version and the GGUF file it was made from
@@ -140,8 +141,7 @@ def dequantize(package: str, folder: Path) -> None:
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
         (partial / ORIGIN_FILE).write_text(json.dumps(_package_origin(package), indent=1))
         check_folder(partial)
-        for path in partial.iterdir():
-            path.chmod(0o644)  # safetensors are written readable by their owner alone; servers may run as another user
+        normalise_model_folder(partial)
         partial.chmod(0o755)
         os.rename(partial, folder)
     finally:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -29,32 +30,38 @@ PROFILES = Path(__file__).resolve().parent / "profiles"
 
 PROFILE_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_profiles)
 SCENARIO_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_scenarios)
-TASKS = (
-    "profile_generation",
-    "scenario_generation",
-    "social_qa",
-    "writing_imitation",
-    "personalized_commenting",
-    "item_selection",
-)
 
 
-def _check_source(name: str) -> str:
-    if name in SOURCES:
+class TaskFacts(NamedTuple):
+    """What every stage knows of a task; what it asks stands in `humanllm_assets/tasks/<name>.py`. No part of an identity by itself."""
+
+    title: str
+    """Its column in the reports."""
+    sources: tuple[str, ...]
+    """Sources whose users it is made from."""
+    choices: tuple[str, ...] = ()
+    """Subtasks that a benchmark of the kind `choice` asks about."""
+
+
+TASKS: dict[str, TaskFacts] = {  # in the order of the paper, T1-T6
+    "profile_generation": TaskFacts("Profile Generation", PROFILE_SOURCES, ("profile",)),
+    "scenario_generation": TaskFacts("Scenario Generation", SCENARIO_SOURCES, ("plots",)),
+    "social_qa": TaskFacts("Social QA", SCENARIO_SOURCES, ("next_action", "mental_state", "social_reasoning")),
+    "writing_imitation": TaskFacts("Writing Imitation", PROFILE_SOURCES, ("by_topic", "continuation")),
+    "personalized_commenting": TaskFacts("Personalized Commenting", ("reddit_comments",)),
+    "item_selection": TaskFacts("Item Selection", ("amazon",)),
+}
+
+
+def _check_name(name: str, what: str, known: Collection[str]) -> str:
+    if name in known:
         return name
-    near = difflib.get_close_matches(name, SOURCES, 1)
-    raise ValueError(f"`{name}` is no source; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(SOURCES)}"))
+    near = difflib.get_close_matches(name, known, 1)
+    raise ValueError(f"`{name}` is no {what}; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"))
 
 
-SourceName = Annotated[str, AfterValidator(_check_source)]
-TaskName = Literal[
-    "profile_generation",
-    "scenario_generation",
-    "social_qa",
-    "writing_imitation",
-    "personalized_commenting",
-    "item_selection",
-]
+SourceName = Annotated[str, AfterValidator(lambda name: _check_name(name, "source", SOURCES))]
+TaskName = Annotated[str, AfterValidator(lambda name: _check_name(name, "task", TASKS))]
 RoleName = Literal["rewriter", "labeller", "synthesizer", "judge", "contestant", "application_judge"]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names that become partition keys and folder names
 
@@ -95,7 +102,9 @@ class Model(Strict):
 
     Exactly one of `path` (folder with safetensors), `package` (a Python package that carries a GGUF file) or `endpoints`
     (given OpenAI-compatible servers; the model is then never loaded here) must be set. `path` may also accompany
-    `endpoints`, for its tokenizer.
+    `endpoints`, for its tokenizer. `chat_template_arguments` are what the model's chat template is rendered with besides the
+    messages, when it is asked and when it is trained (identity); a model trained from it inherits them. Qwen3 thinks unless it
+    gets `enable_thinking: false`.
     """
 
     name: str
@@ -104,6 +113,7 @@ class Model(Strict):
     package: str | None = None
     endpoints: tuple[str, ...] = ()
     max_model_len: int = 8192
+    chat_template_arguments: dict[str, bool | int | str] = {}
 
     @model_validator(mode="after")
     def _somewhere(self) -> Model:
@@ -112,8 +122,15 @@ class Model(Strict):
         return self
 
     @property
-    def identity(self) -> dict[str, str]:
-        return {"name": self.name, "revision": self.revision}
+    def identity(self) -> dict[str, Any]:
+        """Name and revision, and the chat-template arguments where there are any."""
+        identity: dict[str, Any] = {"name": self.name, "revision": self.revision}
+        return identity | ({"chat_template_arguments": self.chat_template_arguments} if self.chat_template_arguments else {})
+
+    def trained(self, name: str, revision: str, folder: Path) -> Model:
+        """A model that was trained from this one: its own name and weights, asked as this one is."""
+        inherited = {"max_model_len": self.max_model_len, "chat_template_arguments": self.chat_template_arguments}
+        return Model(name=name, revision=revision, path=str(folder), **inherited)
 
 
 class Role(Strict):
@@ -185,7 +202,7 @@ class Recipe(Strict):
 
     base_model: Key
     objective: Literal["sft", "raw_continuation"] = "sft"  # raw_continuation is ablation A1
-    tasks: list[TaskName] = list(TASKS)  # type: ignore[assignment]
+    tasks: list[TaskName] = list(TASKS)
     sources: list[SourceName] = list(SOURCES)
     mix: list[ExternalData] = []
     hyperparameters: Hyperparameters = Hyperparameters()
@@ -230,17 +247,11 @@ class Distractor(Strict):
 class Benchmark(Strict):
     """One `benchmark_items` partition."""
 
-    kind: Literal[
-        "item_selection",
-        "choice",
-        "motivebench",
-        "tombench",
-        "application",
-    ]
-    task: TaskName | None = None  # for item_selection and choice
+    kind: str  # a module of `humanllm_assets/evaluation/benchmarks/`, looked up when the graph is built
+    task: TaskName | None = None  # what is asked about, for kinds made from task samples
     sources: list[SourceName] = []  # default: every source that the task has
-    folder: str | None = None  # for motivebench and tombench
-    subset: str | None = None  # motivebench: Amazon, Blog, Persona; tombench: en, zh; application: its name
+    folder: str | None = None  # of a public benchmark's files
+    subset: str | None = None  # which part of the benchmark; the kind says which there are
     max_items: int | None = None
     distractors: list[Distractor] = []
     max_tokens: int = 16
@@ -297,8 +308,6 @@ class Profile(Strict):
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")
-        if any(b.kind == "application" for b in self.benchmarks.values()) and "application_judge" not in self.roles:
-            wrong.append("roles.application_judge is missing; application benchmarks are scored by it")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

@@ -114,17 +114,19 @@ def write_json(path: Path, value: Any) -> None:
     partial.replace(path)
 
 
-def make_readable(folder: Path) -> None:
-    """Give the files of a model folder the usual permissions; safetensors writes them for the owner alone."""
-    for path in folder.iterdir():
-        path.chmod(0o644)
-
-
 # ---- before the run --------------------------------------------------------------------------------------------------
 
 
 def prepare_work(
-    folder: Path, *, samples: Path, base_model: Path, recipe: Recipe, launch: Launch, module: str, identity: str = ""
+    folder: Path,
+    *,
+    samples: Path,
+    base_model: Path,
+    recipe: Recipe,
+    launch: Launch,
+    module: str,
+    template_arguments: Mapping[str, Any] | None = None,
+    identity: str = "",
 ) -> Work:
     """Make or reuse the work folder of one training run.
 
@@ -134,6 +136,7 @@ def prepare_work(
     Args:
         samples: Parquet from `data.training_samples` or `data.raw_samples`.
         module: what every training process runs, as `python -m <module> <config.json>`.
+        template_arguments: what the base model's chat template is rendered with (`Model.chat_template_arguments`).
         identity: what else decides the result, e.g. the identity hash of the step; a change starts from the beginning.
 
     Raises:
@@ -157,6 +160,7 @@ def prepare_work(
         "base_model": str(base_model.resolve()),
         "objective": recipe.objective,
         "hyperparameters": hyper.model_dump(),
+        "template_arguments": dict(template_arguments or {}),
         "identity": identity,
         "division": [processes, launch.micro_batch, launch.zero_stage, launch.offload_optimizer, launch.cpu],
     }
@@ -174,6 +178,7 @@ def prepare_work(
             "base_model": str(base_model.resolve()),
             "objective": recipe.objective,
             "hyperparameters": hyper.model_dump(),
+            "template_arguments": dict(template_arguments or {}),
             "launch": launch.model_dump(),
             "processes": processes,
             "module": module,

@@ -1,4 +1,4 @@
-"""Rows in, LLM replies out: what F5, F6, P1-P4, E1, B1 and Q1-Q4 share.
+"""Rows in, LLM replies out: what F5, F6, P1-P4, E1, B1, Q1-Q4 and V1-V5 share.
 
 What belongs here: reading tables row by row, cutting long texts, keeping each reply together with its row, and the counts by
 which a stage proves that nothing was lost. What does not: prompts, schemas, rules of one stage.
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from humanllm_assets.lineage.nodes import Step
+from resources.llm.requests import LLMReply, LLMRequest
 
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
 
@@ -65,21 +66,34 @@ class Sink:
 
 
 @dataclass
-class Counts:
-    """What became of the rows of one call. `check` states the conservation laws."""
+class Tally:
+    """What became of the rows and requests of one call, while it runs; a step's result is `lineage.snapshots.Counts`."""
 
     rows_in: int = 0
     kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)  # by reason
-    asked: int = 0  # LLM requests
+    dropped: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+    asked: int = 0
+    """LLM requests."""
     answered: int = 0
-    failed: Counter[str] = field(default_factory=Counter)  # LLM requests without a valid reply, by prompt
-    cut_texts: int = 0  # requests whose user text was cut to the role's input limit
-    cleaned: Counter[str] = field(default_factory=Counter)  # F5: what the deterministic cleaning still found, by kind
+    failed: Counter[str] = field(default_factory=Counter)
+    """LLM requests without a valid reply, by prompt."""
+    cut_texts: int = 0
+    """Requests whose user text was cut to the role's input limit."""
+    cleaned: Counter[str] = field(default_factory=Counter)
+    """F5: what the deterministic cleaning still found, by kind."""
 
-    def check(self) -> Counts:
-        """Raises:
-        RuntimeError: rows in differ from rows kept plus dropped, or requests from replies plus failures.
+    def add_requests(self, other: Tally) -> None:
+        """Add the LLM requests of calls that were counted apart, because they ran at the same time."""
+        self.asked += other.asked
+        self.answered += other.answered
+        self.failed += other.failed
+
+    def check(self) -> Tally:
+        """The tally itself, when nothing was lost.
+
+        Raises:
+            RuntimeError: rows in differ from rows kept plus dropped, or requests from replies plus failures.
         """
         if self.rows_in != self.kept + self.dropped.total():
             raise RuntimeError(f"{self.rows_in} rows came in, but {self.kept} were kept and {self.dropped.total()} dropped")
@@ -89,56 +103,33 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Verbatim:
+    """In place of a prompt: the value `text` as the one user message. `name` stands for the prompt in `failures`."""
+
+    name: str
+    schema = None
+
+    def render(self, text: str) -> tuple[tuple[str, str], ...]:
+        """The message, as (role, content)."""
+        return (("user", text),)
+
+
+@dataclass(frozen=True)
 class Question:
     """One LLM request together with the row that it is about."""
 
     key: str  # id of the item asked for
     subject: str  # user id
-    prompt: Prompt
+    prompt: Prompt | Verbatim
     values: dict[str, Any]  # of the template
     row: Any
+    logprobs: int = 0  # alternatives of the first token to report; a free text then comes as `Ranked`
 
-
-def replies(
-    engine: Engine,
-    role: Role,
-    questions: Iterable[Question],
-    counts: Counts,
-    sink: Sink,
-    *,
-    label: str,
-    log: Log,
-    total: int | None = None,
-) -> Iterator[tuple[Question, Any]]:
-    """Ask lazily; yield each question with its validated value, or with `Failed`, in the order of the replies.
-
-    A failed request also becomes a row of the table `failures`. Memory holds only the rows in flight.
-    """
-    from resources.engine import LLMRequest
-
-    waiting: dict[str, Question] = {}
-
-    def requests() -> Iterator[LLMRequest]:
-        for question in questions:
-            waiting[question.key] = question
-            counts.asked += 1
-            yield LLMRequest(
-                key=question.key,
-                messages=question.prompt.render(**question.values),
-                schema=question.prompt.schema,
-                subject=question.subject,
-            )
-
-    for reply in engine.ask(role, requests(), label=label, log=log, total=total):
-        question = waiting.pop(reply.key)
-        if reply.value is None:
-            reason = reply.reason or "invalid"
-            counts.failed[question.prompt.name] += 1
-            sink.add("failures", {"item_id": question.key, "prompt": question.prompt.name, "reason": reason, "raw": reply.raw})
-            yield question, Failed(reason)
-        else:
-            counts.answered += 1
-            yield question, reply.value
+    @property
+    def request(self) -> LLMRequest:
+        """What the engine is asked."""
+        messages = self.prompt.render(**self.values)
+        return LLMRequest(self.key, messages, self.prompt.schema, self.subject, self.logprobs)
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,64 @@ class Failed:
     reason: str
 
 
-def llm_measures(step: Step, counts: Counts) -> None:
+class Ranked(NamedTuple):
+    """A free text, and its first token's alternatives with their log-probabilities, best first."""
+
+    text: str
+    top: tuple[tuple[str, float], ...] = ()
+
+
+def replies(
+    engine: Asker,
+    role: Role,
+    questions: Iterable[Question],
+    counts: Tally,
+    sink: Sink,
+    *,
+    label: str,
+    log: Log,
+    total: int | None = None,
+) -> Iterator[tuple[Question, Any]]:
+    """Ask lazily; yield each question with its value, in the order of the replies.
+
+    The value is the validated answer; for a prompt without schema the text, or `Ranked` where the question asked for
+    log-probabilities; or `Failed`. A free text that reached the token limit counts as it stands; a blank one is `Failed`, but not
+    where log-probabilities were asked for. A failed request also becomes a row of the table `failures`. Memory holds only the rows
+    in flight.
+    """
+
+    waiting: dict[str, Question] = {}
+
+    def requests() -> Iterator[LLMRequest]:
+        for question in questions:
+            waiting[question.key] = question
+            counts.asked += 1
+            yield question.request
+
+    for reply in engine.ask(role, requests(), label=label, log=log, total=total):
+        question = waiting.pop(reply.key)
+        value = _value_of(question, reply)
+        if isinstance(value, Failed):
+            name = question.prompt.name
+            counts.failed[name] += 1
+            sink.add("failures", {"item_id": question.key, "prompt": name, "reason": value.reason, "raw": reply.raw})
+        else:
+            counts.answered += 1
+        yield question, value
+
+
+def _value_of(question: Question, reply: LLMReply) -> Any:
+    value = reply.value
+    if value is None and question.prompt.schema is None and reply.reason == "cut_off":
+        value = reply.raw
+    if value is None:
+        return Failed(reply.reason or "invalid")
+    if question.logprobs:
+        return Ranked(str(value), reply.top)
+    return Failed("empty") if isinstance(value, str) and not value.strip() else value
+
+
+def llm_measures(step: Step, counts: Tally) -> None:
     """The measures that every LLM asset's contract reads."""
     step.measures |= {
         "llm_asked": counts.asked,

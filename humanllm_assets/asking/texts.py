@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resources.profile import ProfileError
 
 if TYPE_CHECKING:
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.tokens import Counter
 
@@ -34,37 +34,60 @@ def record_text(row: Row) -> str:
     return "\n".join([*lines, row["text"]])
 
 
-def records_text(engine: Engine, role: Role, texts: list[str]) -> tuple[str, int, bool]:
-    """Chronological texts as one prompt text within `role.max_input_tokens`: (text, oldest texts left out, anything cut).
+class ShownRecords(NamedTuple):
+    """Records as one prompt text."""
+
+    text: str
+    left_out: int
+    """How many of the oldest records it lacks."""
+    was_cut: bool
+    """Whether it lacks anything: a record, or the end of one."""
+
+
+def records_text(engine: Asker, role: Role, texts: list[str]) -> ShownRecords:
+    """Chronological texts as one prompt text within `role.max_input_tokens`.
 
     The newest text always stays; when it alone is too long it loses its end.
     """
     if sum(len(text.encode("utf-8", "replace")) for text in texts) <= role.max_input_tokens:  # a token holds at least one byte
-        return "\n\n".join(texts), 0, False
+        return ShownRecords("\n\n".join(texts), 0, False)
     kept, left_out = cut_oldest(texts, role.max_input_tokens, partial(engine.count_tokens, role.model))
-    return "\n\n".join(kept), left_out, left_out > 0 or kept[-1] != texts[-1]
+    return ShownRecords("\n\n".join(kept), left_out, left_out > 0 or kept[-1] != texts[-1])
 
 
-def cut_to_fit(engine: Engine, role: Role, text: str) -> tuple[str, bool]:
-    """The beginning of one record's text that fits `role.max_input_tokens`, and whether anything was cut."""
+class FittedText(NamedTuple):
+    """One record's text as far as it fits, and whether anything was cut."""
+
+    text: str
+    was_cut: bool
+
+
+def cut_to_fit(engine: Asker, role: Role, text: str) -> FittedText:
+    """The beginning of one record's text that fits `role.max_input_tokens`."""
     if len(text.encode("utf-8", "replace")) <= role.max_input_tokens:  # a token holds at least one byte: no need to count
-        return text, False
+        return FittedText(text, False)
     kept = cut_end(text, role.max_input_tokens, partial(engine.count_tokens, role.model))
-    return kept, kept != text
+    return FittedText(kept, kept != text)
 
 
-def cut_oldest(texts: Sequence[str], budget: int, counter: Counter) -> tuple[list[str], int]:
+class NewestTexts(NamedTuple):
+    """The newest of several texts, oldest first, and how many of the oldest were left out."""
+
+    kept: list[str]
+    left_out: int
+
+
+def cut_oldest(texts: Sequence[str], budget: int, counter: Counter) -> NewestTexts:
     """Keep the newest of `texts` (oldest first) that fit in `budget` tokens together.
 
-    Returns the kept texts, oldest first, and how many of the oldest were left out. The newest text is always kept: when it
-    alone exceeds the budget, its end is cut and marked with `CUT_MARK` (people put first what matters), and it does not
-    count as left out.
+    The newest text is always kept: when it alone exceeds the budget, its end is cut and marked with `CUT_MARK` (people put
+    first what matters), and it does not count as left out.
 
     Raises:
         ProfileError: the budget cannot hold even the cut mark.
     """
     if not texts:
-        return [], 0
+        return NewestTexts([], 0)
     counts = counter(texts)
     kept = len(texts)
     left = budget
@@ -72,8 +95,8 @@ def cut_oldest(texts: Sequence[str], budget: int, counter: Counter) -> tuple[lis
         kept -= 1
         left -= counts[kept]
     if kept == len(texts):
-        return [cut_end(texts[-1], budget, counter)], len(texts) - 1
-    return list(texts[kept:]), kept
+        return NewestTexts([cut_end(texts[-1], budget, counter)], len(texts) - 1)
+    return NewestTexts(list(texts[kept:]), kept)
 
 
 def cut_end(text: str, budget: int, counter: Counter) -> str:

@@ -15,11 +15,12 @@ import duckdb
 
 from humanllm_assets.filtering.selection import select_for_llm
 from humanllm_assets.graph import build_graph
+from humanllm_assets.lineage.inventory import take_inventory
 from humanllm_assets.lineage.removal import gc, takedown
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.tombstones import Tombstone, empty_slots, read_tombstones
 from humanllm_assets.orchestration.instance import running_since
-from humanllm_assets.sql import literal
+from humanllm_assets.sql import parquet
 from resources.profile import site_of
 
 if TYPE_CHECKING:
@@ -53,15 +54,21 @@ def forget(
         confirm: asked before anything is changed; None: yes.
 
     Raises:
-        TakedownError: the text is no user id, a run is in progress, or published snapshots still hold the user.
+        TakedownError: the text is no user id, a run is in progress, published snapshots still hold the user, or a purge finds a
+            damaged pointer or manifest.
+        SnapshotError: the pointer or manifest of an eligible slice of the user's site is damaged, so that nobody
+            knows which slots the user holds.
         JournalInUse: another process uses the journal, which therefore cannot be written anew.
     """
     takedown.check_user(profile, user)
     graph, store = build_graph(profile, home.prepare(profile)), SnapshotStore(home.root)
-    held, unreadable = takedown.holdings(graph, store, user), takedown.quarantined(profile, store, user)
+    inventory = take_inventory(graph, store)
+    held, unreadable = takedown.find_holdings(inventory, user), takedown.find_unreadable(profile, store, user)
+    damage = takedown.describe_damage(inventory)
     done: dict[str, object] = {"user": user, "holdings": [h.as_dict() for h in held], "unreadable_rows": unreadable}
+    done["damage"] = damage
     if not as_json:
-        for line in takedown.lines(held, unreadable, user):
+        for line in [*takedown.describe_holdings(graph, held, unreadable, user), *damage]:
             echo(line)
         if confirm and not confirm(f"{'Purge' if purge else 'Forget'} {user}?"):
             return 1
@@ -73,7 +80,7 @@ def forget(
                     "a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge"
                 )
             done["receipt"] = str(takedown.purge(graph, home, store, user))
-    echo(json.dumps(done, indent=1) if as_json else takedown.said(user, done))
+    echo(json.dumps(done, indent=1) if as_json else takedown.describe_outcome(user, done))
     return 0
 
 
@@ -83,11 +90,11 @@ def forget_user(profile: Profile, home: Home, store: SnapshotStore, user: str, r
     Raises:
         TakedownError: the text is no user id.
     """
-    slots = {s: held for s in profile.sources if (held := occupied_slots(profile, home, store, s, user))}
+    slots = {s: held for s in profile.sources if (held := find_slots(profile, home, store, s, user))}
     return takedown.forget(profile, home, user, reason, slots)
 
 
-def occupied_slots(profile: Profile, home: Home, store: SnapshotStore, source: str, user: str) -> list[str]:
+def find_slots(profile: Profile, home: Home, store: SnapshotStore, source: str, user: str) -> list[str]:
     """The slices of a source in which the user holds one of the slots that the caps allow; none without a cap on users."""
     caps = profile.thresholds.caps
     if caps.max_users_per_slice is None or site_of(source) != user.split("/")[0]:
@@ -98,7 +105,7 @@ def occupied_slots(profile: Profile, home: Home, store: SnapshotStore, source: s
         if snapshot is None:
             continue
         with duckdb.connect() as con:
-            con.execute(f"create view records as select * from read_parquet({literal(snapshot.path('records'))})")
+            con.execute(f"create view records as select * from {parquet([snapshot.path('records')])}")
             select_for_llm(con, caps, empty_slots(home, source, slice_name))
             if con.execute("select count(*) from selected where user_id = ?", [user]).fetchall()[0][0]:
                 held.append(slice_name)
@@ -114,13 +121,13 @@ def collect_garbage(
     if since is not None:
         echo(f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays")
     before = min(now, since or now) - 60 * grace_minutes
-    store = SnapshotStore(home.root)
-    found = gc.garbage(graph, home, store, before=before, rejected_before=now - gc.DAY_S * rejected_days)
-    for line in gc.lines(found):
+    inventory = take_inventory(graph, SnapshotStore(home.root))
+    found = gc.find_garbage(inventory, home, before=before, rejected_before=now - gc.DAY_S * rejected_days)
+    for line in [*gc.describe_damage(inventory), *gc.describe_removals(found)]:
         echo(line)
     if not found:
         echo("nothing to remove")
     elif remove:
-        echo(f"{gc.size(gc.remove(found))} freed")
+        echo(f"{gc.format_size(gc.remove(found))} freed")
     else:
-        echo(f"{gc.size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")
+        echo(f"{gc.format_size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")

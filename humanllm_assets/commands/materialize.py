@@ -19,9 +19,9 @@ from typing import Any
 import dagster as dg
 
 from humanllm_assets.graph import build_graph
-from humanllm_assets.lineage.nodes import Graph, display
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from humanllm_assets.lineage.staleness.plan import Item
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.orchestration.build import build_definitions
 from humanllm_assets.orchestration.instance import FORCE_TAG, PID_TAG, open_instance
@@ -82,8 +82,8 @@ def materialize(
     with open_instance(home), _workers(profile, home, concurrency) as pool:
 
         def submit(item: Item, forced: bool) -> Future[str | None]:
-            config = {"allow_stale": allow_stale} if graph[item[0]].gated else {}
-            return pool.submit(_execute, *item, config, {**(tags or {}), **({FORCE_TAG: "true"} if forced else {})}, home.root)
+            config = {"allow_stale": allow_stale} if graph[item.asset].gated else {}
+            return pool.submit(_execute, item, config, {**(tags or {}), **({FORCE_TAG: "true"} if forced else {})}, home.root)
 
         store = SnapshotStore(home.root)
         summary = drive(graph, store, targets, submit, concurrency=concurrency, echo=echo, force=force, only=only, allow=allow)
@@ -93,7 +93,9 @@ def materialize(
 
 # ---- worker processes ------------------------------------------------------------------------------------------------
 
-_JOB: dict[str, dg.JobDefinition] = {}  # of this worker process, set once by _start_worker
+# The job of all assets in this worker process. `_start_worker` sets it once, because building it takes seconds and it cannot be
+# pickled: what the pool submits can only find it in its module.
+_job: dg.JobDefinition | None = None
 
 
 def _workers(profile: Profile, home: Home, number: int) -> ProcessPoolExecutor:
@@ -104,9 +106,10 @@ def _workers(profile: Profile, home: Home, number: int) -> ProcessPoolExecutor:
 
 
 def _start_worker(profile: Profile, home: Home, command: int) -> None:
+    global _job
     threading.Thread(target=_end_with, args=(os.pidfd_open(command),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C means
-    _JOB["all"] = build_definitions(profile, home).resolve_implicit_global_asset_job_def()
+    _job = build_definitions(profile, home).resolve_implicit_global_asset_job_def()
 
 
 def _end_with(command: int) -> None:
@@ -117,24 +120,26 @@ def _end_with(command: int) -> None:
     os._exit(1)
 
 
-def _execute(asset: str, partition: str, config: Mapping[str, Any], tags: Mapping[str, str], root: Path) -> str | None:
+def _execute(item: Item, config: Mapping[str, Any], tags: Mapping[str, str], root: Path) -> str | None:
     """Run one partition in this worker; returns the failure's sentence, or None."""
     try:
-        return _run(asset, partition, config, tags)
+        return _run(item, config, tags)
     except Exception as e:  # Dagster's own event log may be what cannot be written
         if problem := storage_problem(e, root):
-            return f"{display(asset, partition)}: {problem}"
+            return f"{item}: {problem}"
         raise
 
 
-def _run(asset: str, partition: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> str | None:
+def _run(item: Item, config: Mapping[str, Any], tags: Mapping[str, str]) -> str | None:
+    if _job is None:
+        raise RuntimeError("a partition runs in a worker process that _start_worker has prepared")
     with dg.DagsterInstance.get() as instance:
-        result = _JOB["all"].execute_in_process(
+        result = _job.execute_in_process(
             instance=instance,
-            partition_key=partition or None,
-            asset_selection=[dg.AssetKey(asset)],
+            partition_key=item.partition or None,
+            asset_selection=[dg.AssetKey(item.asset)],
             tags={PID_TAG: str(os.getpid()), **tags},
-            run_config={"loggers": {"console": {"config": {}}}, "ops": {asset: {"config": dict(config)}} if config else {}},
+            run_config={"loggers": {"console": {"config": {}}}, "ops": {item.asset: {"config": dict(config)}} if config else {}},
             raise_on_error=False,
         )
         return None if result.success else _failure(result)

@@ -13,11 +13,11 @@ from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.planning.drive import Summary
 from humanllm_assets.planning.handover import REFRESH_TAG, hand_over
-from humanllm_assets.planning.refresh_plan import Limits, check_budget, make_plan, settle, within
+from humanllm_assets.planning.refresh_plan import Limits, check_budget, hold_within, make_plan, settle
 from humanllm_assets.planning.targets import parse_targets
 from humanllm_assets.planning.view import as_text
-from resources.budget import TAG, Budget, Spent
 from resources.home import Home
+from resources.llm.budget import TAG, Budget, Spent
 from resources.profile import Profile
 
 Echo = Callable[[str], None]
@@ -54,7 +54,7 @@ def refresh(profile: Profile, graph: Graph, home: Home, names: Sequence[str], li
             home,
             parse_targets(graph, names),
             echo=echo,
-            allow=within(budget, profile, graph, home) if budget else None,
+            allow=hold_within(budget, profile, graph, home) if budget else None,
             tags={REFRESH_TAG: "true", **({TAG: budget.id} if budget else {})},
         )
     )
@@ -63,9 +63,6 @@ def refresh(profile: Profile, graph: Graph, home: Home, names: Sequence[str], li
     again = " ".join(["humanllm refresh", *(f"'{n}'" for n in names), *options])
     echo(report(summary, budget.spent() if budget else None, again))
     return 1 if summary.failed else 3 if summary.held else 0
-
-
-# ---- the job and the sensor of the UI --------------------------------------------------------------------------------
 
 
 def refresh_stale(

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from humanllm_assets.graph import build_graph
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from humanllm_assets.lineage.inventory import read_publication
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.staleness.plan import plan
-from humanllm_assets.partitions import Partitions
+from humanllm_assets.partitions import Partitions, parse_score_key
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -21,14 +24,18 @@ if TYPE_CHECKING:
 
 
 def print_status(profile: Profile, home: Home, echo: Callable[[str], None]) -> None:
-    """One line per asset: how many partitions exist, are published, are stale."""
+    """One line per asset: how many partitions exist, are published, are stale; then what is published but damaged."""
     graph, store = build_graph(profile, home), SnapshotStore(home.root)
-    stale = {s.item for s in plan(graph, store)}
+    stale, damage = {s.item for s in plan(graph, store)}, []
     echo(f"profile {profile.name}: {profile.description}\ndata home {home.root}")
     for node in graph.nodes.values():
-        published = sum(store.published(node.name, p) is not None for p in node.partitions)
-        behind = sum((node.name, p) in stale for p in node.partitions)
+        found = [read_publication(store, Item(node.name, p)) for p in node.partitions]
+        published = sum(p is not None and p.damage is None for p in found)
+        damage += [f"{p.damage.sentence}; run: humanllm materialize '{p.item}'" for p in found if p and p.damage]
+        behind = sum(Item(node.name, p) in stale for p in node.partitions)
         echo(f"  {node.group:<11} {node.name:<26} {published:>3} of {len(node.partitions):>3} published, {behind} stale")
+    for line in damage:
+        echo(line)
 
 
 def print_summary(profile: Profile, home: Home) -> None:
@@ -142,7 +149,7 @@ BENCHMARK_COLUMNS = ("benchmark, options", "contestant", "n", "right", "95% inte
 def benchmark_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
     rows: list[list[object]] = []
     for snapshot in _each(store, "benchmark_scores", parts.score_keys()):
-        benchmark, contestant = snapshot.manifest.partition.split("|")
+        benchmark, contestant = parse_score_key(snapshot.manifest.partition)
         found = duckdb.execute(
             """select distractor_set, any_value(n) filter (metric = 'accuracy'), any_value(value) filter (metric = 'accuracy'),
                       any_value(low) filter (metric = 'accuracy'), any_value(high) filter (metric = 'accuracy'),

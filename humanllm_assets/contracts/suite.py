@@ -5,6 +5,10 @@ a severity (critical blocks publishing, warning and info do not) and thresholds 
 are filled here from the profile's `Thresholds`, the very object that the filter SQL reads, so that a rule and its contract
 cannot drift apart and the reports show numbers. The table named `measures` is one row of numbers that the step computed.
 
+What a stage declares as a table (which metric applies to which kind of item) is handed in as `lists`, never copied: an expectation
+with `each: <list>` is repeated for every row of it, with `{field}` filled in, in a query as a SQL literal; an argument that is
+`{field}` alone takes the field's value, and is left out where that is null. `{$VALUES: <list>.<field>}` is the field of all rows.
+
 What belongs here: loading, resolving, hashing and describing suites. What does not: running them (`gx_runner.py`) and showing
 them in Dagster (`checks.py`). This module never imports Great Expectations, which costs seconds.
 """
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +26,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from humanllm_assets.sql import literal
 from resources.errors import Explained
 from resources.thresholds import Strict, Thresholds
 
@@ -36,9 +41,13 @@ class ContractError(Explained):
     """A suite that cannot be used, or a step that does not give a contract what it checks."""
 
 
+Lists = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
 class _ExpectationYaml(Strict):
     id: str
     type: str
+    each: str | None = None
     kwargs: dict[str, Any] = Field(default_factory=dict)
     severity: Severity = "critical"
     description: str = ""
@@ -82,29 +91,37 @@ class Table:
 
 @dataclass(frozen=True)
 class Contract:
+    """The rules of one asset's tables and measures, with their thresholds filled in."""
+
     name: str
     description: str
     tables: Mapping[str, Table]
     expectations: tuple[Expectation, ...]
 
     @classmethod
-    def load(cls, name: str, thresholds: Thresholds, source: str | None = None) -> Contract:
-        """The suite `suites/<name>.yaml` with its thresholds filled in.
+    def load(cls, name: str, thresholds: Thresholds, source: str | None = None, lists: Lists | None = None) -> Contract:
+        """The suite `suites/<name>.yaml` with its thresholds filled in and its lists written out.
 
         With `source`, `{source}` in the suite stands for it, and the contract is called `<name>_<source>`.
 
+        Args:
+            lists: rows by the name that the suite gives them.
+
         Raises:
             ContractError: the suite does not exist or is malformed, an id occurs twice, a threshold does not exist or is null,
-                or the suite needs a source and none was given.
+                or the suite needs a source or a list and it was not given.
         """
         path = SUITES / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in SUITES.glob("*.yaml")))
             raise ContractError(f"there is no suite `{name}`; add {path.name} to {SUITES.name}/ or use one of: {known}")
-        return cls.parse(f"{name}_{source}" if source else name, path.read_text(encoding="utf-8"), thresholds, source)
+        text = path.read_text(encoding="utf-8")
+        return cls.parse(f"{name}_{source}" if source else name, text, thresholds, source, lists)
 
     @classmethod
-    def parse(cls, name: str, text: str, thresholds: Thresholds, source: str | None = None) -> Contract:
+    def parse(
+        cls, name: str, text: str, thresholds: Thresholds, source: str | None = None, lists: Lists | None = None
+    ) -> Contract:
         """Like `load`, from the suite's YAML text."""
         try:
             suite = _SuiteYaml.model_validate(yaml.safe_load(text))
@@ -121,14 +138,16 @@ class Contract:
                     raise ContractError(f"{where} is a query; add a `description` that says the rule in words")
                 if table == MEASURES and "column" not in e.kwargs:
                     raise ContractError(f"{where} must name the measure that it checks in kwargs.column")
-                kwargs = _resolve(e.kwargs, thresholds, source, where)
-                expectations.append(Expectation(f"{table}.{e.id}", table, e.type, kwargs, e.severity, e.description))
+                for row in _rows_of(e.each, lists or {}, where) if e.each else ({},):
+                    fill = _Filling(thresholds, source, lists or {}, row, where)
+                    id_, description = fill(e.id), fill(e.description)
+                    expectations.append(Expectation(f"{table}.{id_}", table, e.type, fill(e.kwargs), e.severity, description))
         ids = [e.id for e in expectations]
         if twice := sorted({i for i in ids if ids.count(i) > 1}):
             raise ContractError(f"suite `{name}` uses an id twice: {', '.join(twice)}; give each expectation its own")
         tables = {t: Table(content.key, content.optional) for t, content in suite.tables.items()}
-        description = _resolve(suite.description, thresholds, source, f"suite `{name}`, description")
-        return cls(name, description, tables, tuple(expectations))
+        fill = _Filling(thresholds, source, {}, {}, f"suite `{name}`, description")
+        return cls(name, fill(suite.description), tables, tuple(expectations))
 
     @cached_property
     def rules(self) -> dict[str, dict[str, Any]]:
@@ -149,6 +168,7 @@ class Contract:
         return tuple(sorted({e.kwargs["column"] for e in self.expectations if e.table == MEASURES}))
 
     def tier(self, severity: Severity) -> tuple[Expectation, ...]:
+        """The rules of one severity."""
         return tuple(e for e in self.expectations if e.severity == severity)
 
     def describe(self, severity: Severity) -> str:
@@ -157,20 +177,52 @@ class Contract:
         return f"{self.description} Contract `{self.name}`, {severity}:\n\n" + "\n".join(lines)
 
 
-def _resolve(node: Any, thresholds: Thresholds, source: str | None, where: str) -> Any:
-    """Fill `{$PARAMETER: dotted.name}` and `{source}`. Whole floats become integers: 8 and 8.0 are one threshold."""
-    if isinstance(node, dict):
-        if set(node) == {"$PARAMETER"}:
-            name = _resolve(node["$PARAMETER"], thresholds, source, where)
-            return _resolve(_threshold(thresholds, name, where), thresholds, source, where)
-        return {k: _resolve(v, thresholds, source, where) for k, v in node.items()}
-    if isinstance(node, list | tuple):
-        return [_resolve(v, thresholds, source, where) for v in node]
-    if isinstance(node, str) and "{source}" in node:
-        if source is None:
-            raise ContractError(f"{where} depends on the source; load the contract with source=...")
-        return node.replace("{source}", source)
-    return int(node) if isinstance(node, float) and node.is_integer() else node
+def _rows_of(list_name: str, lists: Lists, where: str) -> Sequence[Mapping[str, Any]]:
+    if list_name not in lists:
+        raise ContractError(
+            f"{where} reads the list `{list_name}`, which was not given ({', '.join(lists) or 'none was'}); "
+            "load the contract with lists=..."
+        )
+    return lists[list_name]
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """What stands for the placeholders of one expectation. Whole floats become integers: 8 and 8.0 are one threshold."""
+
+    thresholds: Thresholds
+    source: str | None
+    lists: Lists
+    row: Mapping[str, Any]
+    where: str
+
+    def __call__(self, node: Any, in_query: bool = False) -> Any:
+        if isinstance(node, dict):
+            if set(node) == {"$PARAMETER"}:
+                return self(_threshold(self.thresholds, self(node["$PARAMETER"]), self.where))
+            if set(node) == {"$VALUES"}:
+                name, _, field = node["$VALUES"].partition(".")
+                return [row[field] for row in _rows_of(name, self.lists, self.where)]
+            filled = {k: self(v, in_query=k == "unexpected_rows_query") for k, v in node.items()}
+            return {k: v for k, v in filled.items() if v is not None}
+        if isinstance(node, list | tuple):
+            return [self(v) for v in node]
+        if isinstance(node, str):
+            return self._fill_text(node, in_query)
+        return int(node) if isinstance(node, float) and node.is_integer() else node
+
+    def _fill_text(self, text: str, in_query: bool) -> Any:
+        if "{source}" in text:
+            if self.source is None:
+                raise ContractError(f"{self.where} depends on the source; load the contract with source=...")
+            text = text.replace("{source}", self.source)
+        for field, value in self.row.items():
+            placeholder = f"{{{field}}}"
+            if text == placeholder:
+                return value if isinstance(value, str) else self(value)
+            if placeholder in text:
+                text = text.replace(placeholder, literal(value) if in_query else str(value))
+        return text
 
 
 def _threshold(thresholds: Thresholds, name: str, where: str) -> Any:

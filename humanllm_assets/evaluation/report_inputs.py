@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from humanllm_assets.asking.questions import read_rows
-from humanllm_assets.evaluation.reports import BenchmarkInputs, Difference, Drop, FunnelInputs, ScoreCount, Stage
+from humanllm_assets.evaluation.benchmark_report import BenchmarkInputs, Difference
+from humanllm_assets.evaluation.benchmarks import kinds_of
+from humanllm_assets.evaluation.reports import Drop, FunnelInputs, ScoreCount, Stage
 from humanllm_assets.evaluation.scoring import compare
 from humanllm_assets.pages.page import Context
 from humanllm_assets.partitions import parse_pair
+from humanllm_assets.sql import literal
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -123,8 +126,7 @@ def benchmark_inputs(step: Step) -> BenchmarkInputs:
             of = {c: list(read_rows(step.con, _answers_of(benchmark, c))) for c in (base, name)}
             for distractors, found in compare(of[base], of[name]).items():
                 differences.append(Difference(base, name, benchmark, distractors, found))
-    applications = any(b.kind == "application" for b in profile.benchmarks.values())
-    made_by = context(step, ("application_judge",) if applications else ())
+    made_by = context(step, tuple(dict.fromkeys(role for kind in kinds_of(profile).values() for role in kind.roles)))
     contestants = {}
     for name, snapshot in step.inputs["contestants"].items():
         row = step.con.execute(f"select model_name, revision from read_parquet('{snapshot.path('contestants')}')").fetchall()[0]
@@ -135,5 +137,4 @@ def benchmark_inputs(step: Step) -> BenchmarkInputs:
 
 
 def _answers_of(benchmark: str, contestant: str) -> str:
-    quoted = [v.replace("'", "''") for v in (benchmark, contestant)]
-    return f"select * from answers where benchmark = '{quoted[0]}' and contestant = '{quoted[1]}' order by item_id"
+    return f"select * from answers where benchmark = {literal(benchmark)} and contestant = {literal(contestant)} order by item_id"

@@ -1,4 +1,4 @@
-"""Asking and scoring of choice questions, and the numbers of the benchmark tables (V1-V5).
+"""Asking and scoring of choice questions (V1-V3), and their summaries.
 
 The same questions go to every model; an invalid reply is wrong and shown as a rate; intervals resample users (or scenarios and
 stories), never single answers; differences between two models are paired over the same questions.
@@ -9,36 +9,46 @@ What belongs here: requests, strict parsing, arithmetic. What does not: building
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import orjson
 
-from humanllm_assets.evaluation.fixed import TOM_GROUPS, ability_group
-from humanllm_assets.evaluation.items import CONTROLS, MIN_DISTRACTORS
-from humanllm_assets.tasks.samples import LABELS, template
-from resources.profile import Benchmark, Role
-
-if TYPE_CHECKING:
-    from resources.engine import LLMReply, LLMRequest
+from humanllm_assets.asking.questions import Failed, Question, Ranked, replies
+from humanllm_assets.evaluation.contest import Contest
+from humanllm_assets.evaluation.controls import CONTROLS, MIN_DISTRACTORS
+from humanllm_assets.evaluation.estimates import Estimate, estimate, summary_row
+from humanllm_assets.tasks.labels import LABELS
+from resources.profile import Benchmark, Profile
+from resources.prompting.prompts import Prompt
 
 Row = dict[str, Any]
 TOP_LOGPROBS = 20
-DRAWS = 1000
+PROMPT = "benchmarks/choice"
 _STRICT = re.compile(r"\A[\s\[(*\"']*([A-Z])(?:[\])*\"'.:][\s\S]*)?\s*\Z")
 
 
-def choice_role(base: Role, benchmark: Benchmark, model: str) -> Role:
-    """How a contestant samples on a benchmark: temperature and length of the benchmark; MotiveBench's repetition penalty 1.05."""
-    penalty = 1.05 if benchmark.kind == "motivebench" else base.repetition_penalty
-    update = {
-        "model": model,
-        "temperature": benchmark.temperature,
-        "max_tokens": benchmark.max_tokens,
-        "repetition_penalty": penalty,
-    }
-    return base.model_copy(update=update)
+def choice_identity(profile: Profile, benchmark: Benchmark) -> dict[str, Any]:
+    """What decides answers to choice questions beside items, contestant and sampling: the template."""
+    return {"template": Prompt.load(PROMPT).identity}
+
+
+def answer_choices(contest: Contest, first_character: bool = False) -> list[Row]:
+    """Ask the contestant every question; rows of `answers`, see `score_choices`."""
+    own = (contest.base_model,)
+    step, items = contest.step, contest.items
+    asked = replies(
+        step.engine,
+        contest.role,
+        choice_questions(items, own),
+        contest.counts,
+        contest.sink,
+        label=step.partition,
+        log=step.log,
+        total=len(items),
+    )
+    return list(score_choices(asked, contest.contestant, own, first_character))
 
 
 def shown_options(item: Row, own_models: Iterable[str] = ()) -> list[Row]:
@@ -55,18 +65,14 @@ def shown_options(item: Row, own_models: Iterable[str] = ()) -> list[Row]:
     return [{**o, "item_label": o["label"], "label": label} for label, o in zip(LABELS, chosen, strict=False)]
 
 
-def choice_requests(items: Iterable[Row], own_models: Iterable[str] = ()) -> Iterator[LLMRequest]:
-    """One request per question: prompt, lettered options, the order to answer by the letter alone; top 20 log-probabilities."""
-    from resources.engine import LLMRequest
-
+def choice_questions(items: Iterable[Row], own_models: Iterable[str] = ()) -> Iterator[Question]:
+    """One question per item: prompt, lettered options, the order to answer by the letter alone; top 20 log-probabilities."""
     own = tuple(own_models)
-    ask = template("benchmarks/choice")
+    prompt = Prompt.load(PROMPT)
     for item in items:
         chinese = item["distractor_set"] == "fixed" and item["source"] == "zh"
-        messages = ask.render(prompt=item["prompt"], options=shown_options(item, own), chinese=chinese)
-        yield LLMRequest(
-            key=item["item_id"], messages=messages, schema=None, subject=item["user_id"] or "", logprobs=TOP_LOGPROBS
-        )
+        values = {"prompt": item["prompt"], "options": shown_options(item, own), "chinese": chinese}
+        yield Question(item["item_id"], item["user_id"] or "", prompt, values, item, TOP_LOGPROBS)
 
 
 def parse_choice(reply: str, labels: Sequence[str], first_character: bool = False) -> str | None:
@@ -99,25 +105,25 @@ def label_rank(top: Sequence[tuple[str, float]], labels: Sequence[str], correct:
     return 1 + sum(v >= best[correct] for k, v in best.items() if k != correct)
 
 
-def score_replies(
-    items: Iterable[Row],
-    replies: Iterable[LLMReply],
+def score_choices(
+    asked: Iterable[tuple[Question, Ranked | Failed]],
     contestant: str,
     own_models: Iterable[str] = (),
     first_character: bool = False,
 ) -> Iterator[Row]:
-    """Rows of `answers`, one per reply, in the order of the replies; plus `n_options` (INTEGER), the options that were shown.
+    """Rows of `answers`, one per question (whose row is the item), in the order given; `n_options`: how many were shown.
 
-    `chosen` and `correct` are labels of the item; `position` is the place of the true option as shown.
+    `chosen` and `correct` are labels of the item; `position` is the place of the true option as shown. A question without reply is
+    answered by the empty text, which is invalid.
     """
-    by_id, own = {i["item_id"]: i for i in items}, tuple(own_models)
-    for reply in replies:
-        item = by_id[reply.key]
+    own = tuple(own_models)
+    for question, value in asked:
+        item = question.row
         options = shown_options(item, own)
         labels = [o["label"] for o in options]
         position = next(n for n, o in enumerate(options) if o["item_label"] == item["correct"])
-        text = reply.value if isinstance(reply.value, str) else reply.raw
-        label = parse_choice(text, labels, first_character)
+        reply = Ranked("") if isinstance(value, Failed) else value
+        label = parse_choice(reply.text, labels, first_character)
         chosen = None if label is None else options[labels.index(label)]["item_label"]
         yield {
             "item_id": item["item_id"],
@@ -125,7 +131,7 @@ def score_replies(
             "contestant": contestant,
             "distractor_set": item["distractor_set"],
             "control": item["control"],
-            "reply": text,
+            "reply": reply.text,
             "chosen": chosen,
             "correct": item["correct"],
             "is_correct": chosen == item["correct"],
@@ -136,65 +142,10 @@ def score_replies(
         }
 
 
-# ---- bootstrap -------------------------------------------------------------------------------------------------------
-
-
-class Estimate(NamedTuple):
-    """A mean with its 95% bootstrap interval; n = answers behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-Clustered = Iterable[tuple[str, float]]  # (user, value)
-
-
-def estimate(values: Clustered, seed: int = 0) -> Estimate | None:
-    """Mean over answers, interval by resampling users with all their answers; None without answers."""
-    return _bootstrap({"": list(values)}, lambda means: means[""], seed)
-
-
-def average(groups: Mapping[str, Clustered], seed: int = 0) -> Estimate | None:
-    """Unweighted mean of the groups' means, as in the paper's Avg. columns, with an interval over users."""
-    return _bootstrap({k: list(v) for k, v in groups.items()}, lambda means: sum(means.values()) / len(means), seed)
-
-
-def _bootstrap(
-    groups: dict[str, list[tuple[str, float]]], statistic: Callable[[dict[str, Any]], Any], seed: int
-) -> Estimate | None:
-    import numpy as np
-
-    groups = {k: v for k, v in groups.items() if v}
-    if not groups:
-        return None
-    users = sorted({u for v in groups.values() for u, _ in v})
-    index = {u: i for i, u in enumerate(users)}
-    sums, counts = {}, {}
-    for name, values in groups.items():
-        at = [index[u] for u, _ in values]
-        sums[name] = np.bincount(at, weights=[x for _, x in values], minlength=len(users))
-        counts[name] = np.bincount(at, minlength=len(users)).astype(float)
-    point = statistic({k: sums[k].sum() / counts[k].sum() for k in groups})
-    n = sum(map(len, groups.values()))
-    if len(users) == 1:
-        return Estimate(float(point), float(point), float(point), n)
-    random = np.random.default_rng(seed)
-    draws = []
-    for _ in range(DRAWS):
-        weight = np.bincount(random.integers(0, len(users), len(users)), minlength=len(users))
-        drawn = {k: weight @ counts[k] for k in groups}
-        if all(drawn.values()):  # a draw without any answer of a group says nothing about it
-            draws.append(statistic({k: (weight @ sums[k]) / drawn[k] for k in groups}))
-    low, high = np.quantile(draws, [0.025, 0.975]) if draws else (point, point)
-    return Estimate(float(point), float(low), float(high), n)
-
-
 # ---- summaries -------------------------------------------------------------------------------------------------------
 
 
-def summarise(items: Iterable[Row], answers: Iterable[Row]) -> list[Row]:
+def summarise_choices(items: Iterable[Row], answers: Iterable[Row]) -> list[Row]:
     """Rows of SUMMARY for one benchmark and any number of contestants.
 
     Metrics, per set of distractors and control: accuracy, invalid_rate, hit_at_1 and mrr (from log-probabilities; only where the
@@ -226,26 +177,8 @@ def summarise(items: Iterable[Row], answers: Iterable[Row]) -> list[Row]:
                 found[f"minus_{control}"] = _difference(groups.get((*key[:3], control), []), own, _without_control)
             if key[2] == "catalogue":
                 found["popularity"] = estimate((_unit(a), _popular(by_id[a["item_id"]])) for a in own)
-        names = ("benchmark", "contestant", "distractor_set", "control")
-        rows += [{**dict(zip(names, key, strict=True)), "metric": m, **_columns(e)} for m, e in found.items() if e]
-    return rows
-
-
-def summary_rows(kind: str, items: Sequence[Row], answers: Sequence[Row]) -> list[Row]:
-    """Rows of SUMMARY of one benchmark of any kind (`kind` of the profile's benchmark), for all contestants in `answers`.
-
-    ToMBench adds, after majority votes, `pooled:<group>` and `by_ability:<group>` for the six groups and `Avg.`, and
-    `pooled:All`.
-    """
-    if kind == "application":
-        return application_summary(answers)
-    rows = summarise(items, answers)
-    if kind == "tombench":
-        for benchmark, contestant in sorted({(a["benchmark"], a["contestant"]) for a in answers}):
-            votes = tombench_votes(items, (a for a in answers if a["contestant"] == contestant))
-            names = {"benchmark": benchmark, "contestant": contestant, "distractor_set": "fixed", "control": "none"}
-            for way, groups in tombench_summary(votes).items():
-                rows += [{**names, "metric": f"{way}:{group}", **_columns(e)} for group, e in groups.items()]
+        names = dict(zip(("benchmark", "contestant", "distractor_set", "control"), key, strict=True))
+        rows += [summary_row(e, **names, metric=m) for m, e in found.items() if e]
     return rows
 
 
@@ -264,87 +197,6 @@ def compare(base: Iterable[Row], other: Iterable[Row], control: str = "none") ->
     return {k: v for k, v in found.items() if v}
 
 
-def application_summary(answers: Iterable[Row]) -> list[Row]:
-    """Rows of SUMMARY of application answers: mean score per metric, `average` of the metrics, and unscored_rate."""
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for a in answers:
-        groups[a["benchmark"], a["contestant"]].append(a)
-    rows = []
-    for (benchmark, contestant), own in sorted(groups.items()):
-        metrics = {
-            m: [(a["user_id"], float(a["score"])) for a in own if a["metric"] == m and a["score"] is not None]
-            for m in _metrics(own)
-        }
-        found = {m: estimate(v) for m, v in metrics.items()}
-        found["average"] = average(metrics)
-        found["unscored_rate"] = estimate((a["user_id"], float(a["score"] is None)) for a in own)
-        names = {"benchmark": benchmark, "contestant": contestant, "distractor_set": "fixed", "control": "none"}
-        rows += [{**names, "metric": m, **_columns(e)} for m, e in found.items() if e]
-    return rows
-
-
-def motivebench_counts(answers: Iterable[Row]) -> tuple[int, int]:
-    """k and n of a MotiveBench cell: correct answers of all asked, over the six orders (n = 900 or 1,800 for a whole subset)."""
-    rows = list(answers)
-    return sum(a["is_correct"] for a in rows), len(rows)
-
-
-class TomVote(NamedTuple):
-    """One ToMBench question after its five asks."""
-
-    question: str
-    story: str
-    ability: str
-    is_correct: bool
-
-
-def tombench_votes(items: Iterable[Row], answers: Iterable[Row]) -> list[TomVote]:
-    """Majority over the asks of each question, of one contestant.
-
-    Votes are counted by original option; an invalid reply votes for nothing; on a tie the option that was voted for first, in the
-    order of the asks, wins; a question without a valid vote is wrong.
-    """
-    by_id = {i["item_id"]: i for i in items}
-    asks: dict[str, list[Row]] = defaultdict(list)
-    for a in sorted(answers, key=lambda a: a["item_id"]):
-        asks[a["item_id"].rpartition("#")[0]].append(a)
-    votes = []
-    for question, rows in sorted(asks.items()):
-        item = by_id[rows[0]["item_id"]]
-        chosen = [_origin(by_id[a["item_id"]], a["chosen"]) for a in rows if a["chosen"] is not None]
-        winner = Counter(chosen).most_common(1)[0][0] if chosen else None
-        votes.append(TomVote(question, item["user_id"], item["task"], winner == _origin(item, item["correct"])))
-    return votes
-
-
-def tombench_summary(votes: Sequence[TomVote]) -> dict[str, dict[str, Estimate]]:
-    """Both ways in which the paper's Table 3 averages, with intervals over stories.
-
-    Returns:
-        `pooled`: a group's questions pooled (the paper's GPT-4o row); `by_ability`: mean over the group's ability strings exactly
-        as in the files, trailing blanks and all (the paper's open models). Each maps the six groups and `Avg.`, the unweighted
-        mean of the groups; `pooled` also `All`, over all questions.
-    """
-    result: dict[str, dict[str, Estimate]] = {"pooled": {}, "by_ability": {}}
-    values: dict[str, dict[str, list[tuple[str, float]]]] = {g: defaultdict(list) for g in TOM_GROUPS}
-    for v in votes:
-        values.setdefault(ability_group(v.ability), defaultdict(list))[v.ability].append((v.story, float(v.is_correct)))
-    pooled = {g: [x for vs in abilities.values() for x in vs] for g, abilities in values.items()}
-    for group, abilities in values.items():
-        _put(result["pooled"], group, estimate(pooled[group]))
-        _put(result["by_ability"], group, average(abilities))
-    _put(result["pooled"], "Avg.", average(pooled))
-    flat = {(g, a): vs for g, abilities in values.items() for a, vs in abilities.items()}
-    weights = {key: 1 / len(values[key[0]]) / sum(bool(a) for a in values.values()) for key in flat}
-    names = {str(k): k for k in flat}
-    overall = _bootstrap(
-        {str(k): v for k, v in flat.items()}, lambda means: sum(m * weights[names[k]] for k, m in means.items()), 0
-    )
-    _put(result["by_ability"], "Avg.", overall)
-    _put(result["pooled"], "All", estimate((v.story, float(v.is_correct)) for v in votes))
-    return result
-
-
 # ---- small pieces ----------------------------------------------------------------------------------------------------
 
 
@@ -358,19 +210,6 @@ def _correct(answers: Iterable[Row]) -> list[tuple[str, float]]:
 
 def _subset(item: Row) -> str:
     return item["task"] if item["distractor_set"] == "fixed" else item["source"]
-
-
-def _metrics(answers: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys(a["metric"] for a in answers))
-
-
-def _columns(e: Estimate) -> Row:
-    return {"value": e.value, "low": e.low, "high": e.high, "n": e.n}
-
-
-def _put(target: dict[str, Estimate], key: str, value: Estimate | None) -> None:
-    if value is not None:
-        target[key] = value
 
 
 def _without_control(answer: Row) -> str:
@@ -388,7 +227,3 @@ def _popular(item: Row) -> float:
     most = max(o["popularity"] for o in options)
     best = [o["label"] for o in options if o["popularity"] == most]
     return 1 / len(best) if item["correct"] in best else 0.0
-
-
-def _origin(item: Row, label: str) -> str:
-    return next(o["origin"] for o in orjson.loads(item["options"]) if o["label"] == label)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.asking.questions import Counts, Failed, Log, Question, Row, Sink, Write, read_rows, replies
+from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, read_rows, replies
 from humanllm_assets.asking.texts import cut_to_fit
 
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
     from resources.thresholds import Labels
@@ -124,14 +124,14 @@ def _refusal(source_text: str, shown_text: str, text: str, labels: Labels) -> st
 
 def rewrite_and_label(
     con: duckdb.DuckDBPyConnection,
-    engine: Engine,
+    engine: Asker,
     rewriter: tuple[Role, Prompt],
     labeller: tuple[Role, Prompt],
     labels: Labels,
     source: str,
     write: Write,
     log: Log,
-) -> Counts:
+) -> Tally:
     """F5 over the table `selected`, then F6 over what it gave.
 
     Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful),
@@ -145,7 +145,7 @@ def rewrite_and_label(
     and each step keeps the servers busy to its end.
     """
     twitter = source == "twitter"
-    counts = Counts()
+    counts = Tally()
     con.execute("create or replace table rewritten (record_id varchar, text varchar)")
 
     def store(_: str, rows: list[Row]) -> None:

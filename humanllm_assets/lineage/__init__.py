@@ -1,18 +1,18 @@
-"""Identity, snapshots, memoization and staleness: the part of the project that must never be wrong.
+"""Identity, snapshots, memoization and staleness: the part of the project that must never be wrong. It knows no assets.
 
-- `canonical.py`: one byte string for one value; what has no such form raises.
-- `code_version.py`: the version of the science code behind an asset.
-- `snapshots.py`: immutable snapshots, their manifests, the published pointer.
-- `nodes.py`: the declaration of an asset, from which both Dagster's graph and the planner are built.
+One layer a line, lowest first; the order is enforced (`pyproject.toml`).
+
+- `items.py`: the name of one partition of one asset. `manifests.py`: what manifests and pointers say, and reading one of them.
+- `code_version.py`, `git.py`: the science code behind an asset, and the state of the tree. `identity.py`: the prompts and models
+  that an identity names. `answers.py`: which journal answers a step used. `tombstones.py`: who is forgotten.
+- `snapshots.py`: immutable snapshots and the published pointer.
+- `nodes.py`: the declaration of an asset, from which both Dagster's graph and the planner are built; what its `compute` works
+  with.
+- `inventory.py`: every snapshot and pointer on disk. `warehouse.py`: DuckDB views over what is published.
+- `staleness/`: which partitions are stale (`plan.py`), why (`explain.py`), what training and benchmarking refuse (`gate.py`).
 - `step.py`: write, audit, publish; reuse when the identity is unchanged.
-- `plan.py`, `explain.py`, `forecast.py`: which partitions are stale, why, and what rebuilding them will ask of the models.
-- `gate.py`: what training and benchmarking refuse to read.
-- `reach.py`: the dependencies that Dagster is told, so that its backfills launch everything downstream.
-- `answers.py`: which journal answers a step used.
-- `chain.py`, `audit.py`, `verify.py`: the snapshots behind a checkpoint, what it was trained on, and whether every byte is as it was.
-- `trace.py`, `diff.py`, `derived.py`: where a record or user went, what differs between two checkpoints, and indexes for both.
-- `ui.py`: the same in Dagster's UI.
-- `retained.py`: every snapshot on disk, and who descends from whom.
-- `gc.py`: what no lineage reaches, and removing it.
-- `tombstones.py`, `takedown.py`, `scrub.py`: who is to be forgotten, what holds a user, and deleting it.
+- `audit/`: the snapshots behind a checkpoint (`chain.py`), what it was trained on (`checkpoint.py`), whether every byte is as it
+  was (`verify.py`), where a record or user went (`trace.py`), what differs between two checkpoints (`diff.py`), indexes for all
+  of them (`indexes.py`); `checkpoint_view.py` and `trace_view.py` show.
+- `removal/`: what no lineage reaches (`gc.py`), what holds a user (`takedown.py`), ids in text (`scrub.py`).
 """

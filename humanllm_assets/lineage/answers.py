@@ -1,6 +1,6 @@
 """Which journal answers a step used: a list beside the snapshots that its manifest names by hash.
 
-    answers/<sha256>   64 bytes per answer, sorted: its key in the journal, and the digest of what stood there
+    answers/<sha256>   64 bytes per answer, sorted: its key in the journal, and the digest of the stored answer
 
 The journal is one file for all steps and grows for ever, so no hash of it can be bound. This list is: it is named by its own
 content, the manifest holds that name, and the hash chain the manifest. An answer that is edited afterwards, its own
@@ -19,6 +19,7 @@ ENTRY_BYTES = 64
 
 
 def answers_file(home: Path, sha256: str) -> Path:
+    """Where a list of answers lies, by its content hash."""
     return home / "answers" / sha256
 
 

@@ -1,116 +1,98 @@
-"""Reading pointers and manifests: the one way to what is published and what is retained, declared by the graph or not.
+"""Every snapshot and pointer on disk, declared by the graph or not, and what is wrong with those that cannot be read.
 
-A torn file is an answer here (`Damage`), not an exception. What belongs here: reading. What does not: following references
-(`audit/chain.py`), deciding what goes (`removal/`)."""
+What belongs here: looking at all of them. What does not: reading one (`manifests.py`), following references (`audit/chain.py`),
+deciding what goes (`removal/`).
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from humanllm_assets.lineage.snapshots import PURGED, UNPARTITIONED, Frozen, Manifest, Ref, Snapshot, SnapshotStore
-
-CHECKPOINT = "sft_checkpoint"
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Damage, Key, Snapshot
+from humanllm_assets.lineage.nodes import Graph
+from humanllm_assets.lineage.snapshots import SnapshotStore
 
 
-class Damage(NamedTuple):
-    """One file that is not what the chain says. `file` is relative to the data home where it lies there."""
+@dataclass(frozen=True)
+class Publication:
+    """What is published of one partition.
 
-    file: str
-    problem: str
-    altered: bool = True  # False: a note that breaks nothing, such as a source file that is gone
+    `file`: the pointer's; `snapshot`: the one that it names, also when its manifest is not the published one any more; `damage`:
+    why the pointer or the manifest that it names cannot be trusted, so that nobody knows what was published.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.file}: {self.problem}"
-
-
-class Pointer(Frozen):
-    """What `published/<asset>/<partition>.json` holds."""
-
-    data_version: str
-    manifest: str
-    manifest_sha256: str
+    item: Item
+    file: Path
+    snapshot: Snapshot | None
+    damage: Damage | None
 
 
-class Key(NamedTuple):
-    """One manifest of one snapshot."""
-
-    asset: str
-    partition: str
-    data_version: str
-    manifest: str
-
-
-def key_of(s: Snapshot) -> Key:
-    return Key(s.manifest.asset, s.manifest.partition, s.data_version, s.manifest_file)
-
-
-def key_of_ref(ref: Ref) -> Key:
-    return Key(ref.asset, ref.partition, ref.data_version, ref.manifest)
-
-
-def pointer_file(store: SnapshotStore, asset: str, partition: str) -> Path:
-    return store.root / "published" / asset / f"{partition or UNPARTITIONED}.json"
-
-
-def shown(store: SnapshotStore, path: Path) -> str:
-    """A path as messages write it: relative to the data home where it lies there."""
-    return str(path.relative_to(store.root)) if path.is_relative_to(store.root) else str(path)
-
-
-def read_snapshot(store: SnapshotStore, folder: Path, name: str) -> Snapshot | Damage:
-    """The snapshot of a manifest file, or what is wrong with that file."""
-    path = folder / name
-    try:
-        content = path.read_bytes()
-        return Snapshot(folder, name, Manifest.model_validate_json(content), hashlib.sha256(content).hexdigest())
-    except FileNotFoundError:
-        if (stub := folder / PURGED).is_file():
-            return Damage(
-                shown(store, stub), "the snapshot was purged after a takedown; this file says when, and names the receipt"
-            )
-        return Damage(shown(store, path), "missing" if folder.is_dir() else "missing, with its whole snapshot")
-    except ValueError as e:  # of JSON and of pydantic
-        return Damage(shown(store, path), f"altered: no manifest any more ({str(e).splitlines()[0]})")
-
-
-def read_pointer(store: SnapshotStore, asset: str, partition: str) -> Pointer | Damage | None:
-    """The published pointer of a partition, what is wrong with it, or None when nothing was published."""
-    path = pointer_file(store, asset, partition)
-    try:
-        content = path.read_bytes()
-        pointer = Pointer.model_validate_json(content)
-    except FileNotFoundError:
+def read_publication(store: SnapshotStore, item: Item) -> Publication | None:
+    """What is published of a partition; None when nothing is."""
+    file = store.pointer_file(*item)
+    pointer = store.read_pointer(*item)
+    if pointer is None:
         return None
-    except ValidationError as e:
-        return Damage(shown(store, path), f"altered: no pointer any more ({str(e).splitlines()[0]})")
-    if content != json.dumps(pointer.model_dump(), indent=1).encode():
-        return Damage(shown(store, path), "altered: not as it was written")
-    return pointer
+    if isinstance(pointer, Damage):
+        return Publication(item, file, None, pointer)
+    found = store.read_snapshot(store.partition_folder(*item) / pointer.data_version, pointer.manifest)
+    if isinstance(found, Damage):
+        return Publication(item, file, None, found)
+    if found.manifest_sha256 != pointer.manifest_sha256:
+        name = store.show_path(found.folder / pointer.manifest)
+        return Publication(item, file, found, Damage(name, "altered after it was published"))
+    return Publication(item, file, found, None)
 
 
-def published(store: SnapshotStore) -> Iterator[tuple[Snapshot | Damage, Path]]:
-    """Every published snapshot with its pointer's path, or what is wrong with it."""
-    for path in sorted((store.root / "published").glob("*/*.json")):
-        asset, partition = path.parent.name, path.stem if path.stem != UNPARTITIONED else ""
-        pointer = read_pointer(store, asset, partition)
-        if isinstance(pointer, Damage):
-            yield pointer, path
-        elif pointer:
-            found = read_snapshot(store, store.partition_folder(asset, partition) / pointer.data_version, pointer.manifest)
-            if isinstance(found, Snapshot) and found.manifest_sha256 != pointer.manifest_sha256:
-                yield Damage(shown(store, found.folder / pointer.manifest), "altered after it was published"), path
-            yield found, path
-
-
-def retained(store: SnapshotStore) -> Iterator[Snapshot | Damage]:
-    """Every retained snapshot that passed its contract, one per manifest."""
-    for path in sorted((store.root / "snapshots").glob("*/*/[!.]*/manifest*.json")):
-        found = read_snapshot(store, path.parent, path.name)
-        if isinstance(found, Damage) or found.manifest.passed:
+def read_publications(store: SnapshotStore) -> Iterator[Publication]:
+    """What is published of every partition, by asset and partition."""
+    for file in sorted(store.root.glob("published/*/*.json")):
+        if found := read_publication(store, Item.of_folder(file.parent.name, file.stem)):
             yield found
+
+
+def read_retained(store: SnapshotStore) -> Iterator[Snapshot | Damage]:
+    """Every snapshot on disk, once for each of its manifests, those that broke their contract included."""
+    for path in sorted(store.root.glob("snapshots/*/*/[!.]*/manifest*.json")):
+        yield store.read_snapshot(path.parent, path.name)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All manifests and pointers on disk beside the graph.
+
+    `damaged`: manifests that cannot be read; `publications`: those of partitions that the graph declares; `undeclared`: the
+    others.
+    """
+
+    graph: Graph
+    store: SnapshotStore
+    snapshots: Mapping[Key, Snapshot]
+    damaged: tuple[Damage, ...]
+    publications: tuple[Publication, ...]
+    undeclared: tuple[Publication, ...]
+
+    @property
+    def published(self) -> set[Key]:
+        """Manifests that declared partitions point to."""
+        return {p.snapshot.key for p in self.publications if p.snapshot}
+
+    @property
+    def uncertain(self) -> tuple[Publication, ...]:
+        """Declared partitions of which nobody knows what was published."""
+        return tuple(p for p in self.publications if p.damage)
+
+
+def take_inventory(graph: Graph, store: SnapshotStore) -> Inventory:
+    """Read every manifest and pointer below the store."""
+    found = list(read_retained(store))
+    snapshots = {s.key: s for s in found if isinstance(s, Snapshot)}
+    damaged = tuple(d for d in found if isinstance(d, Damage))
+    declared = {(i.asset, i.folder) for i in graph.all_partitions()}
+    sides: dict[bool, list[Publication]] = {True: [], False: []}
+    for p in read_publications(store):
+        sides[(p.item.asset, p.item.folder) in declared].append(p)
+    return Inventory(graph, store, snapshots, damaged, tuple(sides[True]), tuple(sides[False]))

@@ -1,7 +1,7 @@
 """The declaration of an asset. Dagster's definitions, the memoizing step and the planner are all built from it.
 
-What belongs here: what a node is, and the graph of nodes. What does not: Dagster (`humanllm_assets/definitions.py`), running a
-node (`step.py`), comparing identities with published ones (`plan.py`).
+What belongs here: what a node is, what a step of it works with, and the graph of nodes. What does not: Dagster
+(`orchestration/build.py`), running a node (`step.py`), comparing identities with published ones (`staleness/`).
 
 A partition is named by a string; an unpartitioned asset has the one partition "". A node over two dimensions has keys
 `first|second`, dimensions in alphabetical order, as Dagster writes them.
@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.lineage.answers import keep_answers
 from humanllm_assets.lineage.code_version import function_versions, module_versions
-from humanllm_assets.lineage.snapshots import Counts, Snapshot, SnapshotStore, SnapshotWriter
-from humanllm_assets.sql import Table, select_list
+from humanllm_assets.lineage.items import NO_PARTITION, Item
+from humanllm_assets.lineage.manifests import Counts, Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore, SnapshotWriter
+from humanllm_assets.sql import Table, parquet, select_list
 from resources.canonical import digest, plain
 from resources.errors import Explained
 
@@ -29,17 +31,20 @@ if TYPE_CHECKING:
     import duckdb
 
     from resources.home import Home
+    from resources.llm.asker import Asker
     from resources.profile import Profile
-
-NO_PARTITION = ""
 
 
 @dataclass(frozen=True)
 class Dep:
-    """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent)."""
+    """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent).
+
+    `dimension`: of an asset over two dimensions, the one whose keys are the upstream partitions.
+    """
 
     asset: str
     parents: Mapping[str, tuple[str, ...]]
+    dimension: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,11 @@ class Node:
 
     `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
     `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
-    anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that run in
-    another process, so that `compute` does not import them. A `gated` node costs so much, or is believed so much, that it refuses
-    to compute while anything above it is missing or stale.
+    anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that `compute`
+    does not import, because they run in another process or belong to some partitions alone; `calls(partition)`
+    names functions that `compute` picks by the partition. A `gated` node is expensive or will
+    be trusted, so it refuses to compute while anything upstream of it is missing or stale. What a node that `keeps_forever` made
+    stays with all that it was made from, published or not, until a takedown deletes it; its lineage has a check of its own.
     """
 
     name: str
@@ -64,36 +71,42 @@ class Node:
     deps: tuple[Dep, ...] = ()
     identity: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
     external: Callable[[str], Mapping[str, Any]] = field(default=lambda partition: {})
-    code: tuple[str, ...] = ()
+    code: Sequence[str] | Callable[[str], Sequence[str]] = ()
+    calls: Callable[[str], Sequence[Callable[..., Any]]] = field(default=lambda partition: ())
     contract: Contract | None = None
     uses_llm: bool = False
     gated: bool = False
+    keeps_forever: bool = False
     alone: bool = False  # execution: takes the whole machine, so that the command runs nothing beside it
 
     @property
     def partitioned(self) -> bool:
         return self.partitions != (NO_PARTITION,)
 
-    def parents(self, partition: str) -> list[tuple[str, str]]:
-        return [(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
+    def parents(self, partition: str) -> list[Item]:
+        """The upstream partitions that a partition reads."""
+        return [Item(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
 
-    @cached_property
-    def code_versions(self) -> dict[str, str]:
-        """Versions of the science code alone, by function or module."""
-        return {**function_versions(self.compute), **module_versions(*self.code)}
+    def code_versions(self, partition: str) -> dict[str, str]:
+        """Versions of the science code behind a partition alone, by function or module."""
+        modules = self.code(partition) if callable(self.code) else self.code
+        versions = {**function_versions(self.compute), **module_versions(*modules)}
+        for function in self.calls(partition):
+            versions |= function_versions(function)
+        return versions
 
     def own_identity(self, partition: str) -> dict[str, Any]:
         """The identity without upstream versions and without the outside world; pure, known at load time."""
         return {
             "asset": self.name,
             "partition": partition,
-            "code": self.code_versions,
+            "code": self.code_versions(partition),
             "contract": self.contract.rules if self.contract else None,
             "columns": {t: [[c.name, c.type] for c in columns] for t, columns in self.tables.items()},
             **plain(self.identity(partition), f"identity of {self.name}"),
         }
 
-    def full_identity(self, partition: str, upstream: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    def full_identity(self, partition: str, upstream: Mapping[Item, str]) -> dict[str, Any]:
         """The identity payload of a partition, given the data version of every parent."""
         versions: dict[str, dict[str, str]] = {}
         for (asset, parent), version in upstream.items():
@@ -134,18 +147,19 @@ class Graph:
     def __getitem__(self, name: str) -> Node:
         return self.nodes[name]
 
-    def all_partitions(self) -> list[tuple[str, str]]:
-        return [(n.name, p) for n in self.nodes.values() for p in n.partitions]
+    def all_partitions(self) -> list[Item]:
+        """Every declared partition, upstream ones first."""
+        return [Item(n.name, p) for n in self.nodes.values() for p in n.partitions]
 
-    def upstream_closure(self, targets: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The targets and everything above them, parents first."""
+    def upstream_closure(self, targets: Sequence[Item]) -> list[Item]:
+        """The targets and everything upstream of them, parents first."""
         todo, seen = list(targets), set()
         while todo:
             item = todo.pop()
             if item not in seen:
                 seen.add(item)
                 todo.extend(self.nodes[item[0]].parents(item[1]))
-        return [ap for ap in self.all_partitions() if ap in seen]
+        return [item for item in self.all_partitions() if item in seen]
 
 
 def same(partitions: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -156,11 +170,6 @@ def same(partitions: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def every(partitions: Sequence[str], upstream: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Mapping in which every partition reads all upstream partitions."""
     return {p: tuple(upstream) for p in partitions}
-
-
-def display(asset: str, partition: str) -> str:
-    """`asset[partition]`, as messages and commands write it."""
-    return f"{asset}[{partition}]" if partition else asset
 
 
 class StepError(Explained):
@@ -176,7 +185,7 @@ class Runtime:
     home: Home
     store: SnapshotStore
     connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
-    engine: Callable[[], Any]
+    engine: Callable[[], Asker]
 
 
 @dataclass
@@ -195,16 +204,20 @@ class Step:
     counts: Counts = field(default_factory=Counts)
     stages: dict[str, Counts] = field(default_factory=dict)
     measures: dict[str, float | int | str | bool | None] = field(default_factory=dict)
-    _engine: Any = None
+    _engine: Asker | None = None
     _calls_before: int = 0
     _answers_before: int = 0
+
+    @property
+    def item(self) -> Item:
+        return Item(self.node.name, self.partition)
 
     @property
     def profile(self) -> Profile:
         return self.runtime.profile
 
     @property
-    def engine(self) -> Any:
+    def engine(self) -> Asker:
         """The LLM engine; starts on first use. What its calls cost is recorded in the manifest."""
         engine = self.runtime.engine()
         if self._engine is None:
@@ -235,10 +248,9 @@ class Step:
     def view(self, name: str, asset: str | Sequence[str], table: str) -> None:
         """Create a DuckDB view over a table of all pinned partitions of one or several upstream assets."""
         assets = [asset] if isinstance(asset, str) else asset
-        files = [str(s.path(table)) for a in assets for _, s in sorted(self.inputs.get(a, {}).items())]
+        files = [s.path(table) for a in assets for _, s in sorted(self.inputs.get(a, {}).items())]
         if files:
-            listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
-            self.con.execute(f"create or replace view {name} as select * from read_parquet([{listed}], union_by_name = true)")
+            self.con.execute(f"create or replace view {name} as select * from {parquet(files, 'union_by_name')}")
         else:
             columns = self.runtime.graph[assets[0]].tables[table]
             blank = ", ".join(f'null as "{c.name}"' for c in columns)
@@ -258,9 +270,11 @@ class Step:
         return counts[0][0]
 
     def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to a table of the snapshot; see `SnapshotWriter.write`."""
         self.writer.write(table, rows)
 
     def copy(self, table: str, query: str) -> None:
+        """Write a query's result as a whole table of the snapshot."""
         self.writer.copy(self.con, table, query)
 
     def append(self, table: str, query: str) -> None:

@@ -5,7 +5,7 @@ publishes that one again without computing. Otherwise it computes into a tempora
 written, seals the snapshot, and moves the pointer only when no critical expectation failed. Whatever goes wrong, what was
 published before stays as it was.
 
-Dagster is not imported here: `humanllm_assets/definitions.py` turns the outcome into events, and tests run steps without it.
+Dagster is not imported here: `orchestration/build.py` turns the outcome into events, and tests run steps without it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from humanllm_assets.contracts.gx_runner import run_contract
 from humanllm_assets.lineage.git import code_state
-from humanllm_assets.lineage.nodes import Node, Runtime, Step, StepError, display
-from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotError, SnapshotStore
+from humanllm_assets.lineage.identity import find_prompts
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Manifest, Snapshot
+from humanllm_assets.lineage.nodes import Node, Runtime, Step, StepError
+from humanllm_assets.lineage.snapshots import Sealed, SnapshotError, SnapshotStore
+from humanllm_assets.lineage.staleness.explain import explain
+from humanllm_assets.lineage.staleness.gate import describe_refusal, find_stale_upstream, find_unclean_upstream
 from resources.canonical import digest
 from resources.files import write_atomically
 from resources.home import storage_problem
 from resources.prompting.prompts import Prompt
+
+Inputs = Mapping[str, Mapping[str, Snapshot]]  # by asset and partition: the pinned parents
+Log = Callable[[str], None]
+Audit = Callable[[Node, Step], dict[str, Any]]
 
 
 class ContractFailed(StepError):
@@ -56,20 +66,57 @@ def pin_inputs(node: Node, partition: str, store: SnapshotStore) -> dict[str, di
     for asset, parent in node.parents(partition):
         snapshot = store.published(asset, parent)
         if snapshot is None:
-            missing.append(display(asset, parent))
+            missing.append(str(Item(asset, parent)))
         else:
             inputs.setdefault(asset, {})[parent] = snapshot
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        item = Item(node.name, partition)
         raise StepError(
-            f"{display(node.name, partition)} needs {shown}, not published yet; materialize with everything upstream: "
-            f"humanllm materialize '{display(node.name, partition)}'"
+            f"{item} needs {shown}, not published yet; materialize with everything upstream: humanllm materialize '{item}'"
         )
     return inputs
 
 
-def upstream_versions(inputs: Mapping[str, Mapping[str, Snapshot]]) -> dict[tuple[str, str], str]:
-    return {(a, p): s.data_version for a, ps in inputs.items() for p, s in ps.items()}
+def upstream_versions(inputs: Inputs) -> dict[Item, str]:
+    """The data version of every pinned parent."""
+    return {Item(a, p): s.data_version for a, ps in inputs.items() for p, s in ps.items()}
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One step after its inputs are pinned and its identity is known.
+
+    `current`: what is published; None when nothing is, or when it is damaged (`damage` says how). `allowed`: what the gate would
+    have refused.
+    """
+
+    node: Node
+    partition: str
+    runtime: Runtime
+    inputs: Inputs
+    payload: Mapping[str, Any]
+    identity_hash: str
+    current: Snapshot | None
+    damage: str
+    allowed: list[str]
+    log: Log
+
+    @property
+    def item(self) -> Item:
+        return Item(self.node.name, self.partition)
+
+    @property
+    def store(self) -> SnapshotStore:
+        return self.runtime.store
+
+    def explain_run(self, force: bool) -> str:
+        """Why the step computes."""
+        if self.damage or force:
+            return self.damage or "forced"
+        if self.current is None:
+            return "never materialized"
+        return "; ".join(explain(self.current.manifest.identity, self.payload)[:3])
 
 
 def run_step(
@@ -77,104 +124,47 @@ def run_step(
     partition: str,
     runtime: Runtime,
     *,
-    log: Callable[[str], None],
+    log: Log,
     run_id: str = "",
     force: bool = False,
     allow_stale: bool = False,
     pipes: Any = None,
-    audit: Callable[[Node, Step], dict[str, Any]] | None = None,
+    audit: Audit | None = None,
 ) -> Outcome:
     """Bring one partition up to date.
 
     Args:
         log: receives progress lines.
         force: compute even when the identity is unchanged.
-        allow_stale: open the gate of a gated node for what is stale above it; the manifest records what that was.
+        allow_stale: open the gate of a gated node for what is stale upstream; the manifest records what that was.
+        pipes: Dagster's execution context, for external processes that report through Pipes.
         audit: replaces the Great Expectations audit (tests of the core only).
 
     Raises:
         StepError: parents missing, a gated node's gate closed, input unusable or changed while it was read, disk full.
         ContractFailed: a critical expectation failed; the old snapshot stays published.
     """
-    store = runtime.store
-    name = display(node.name, partition)
+    attempt = _prepare(node, partition, runtime, log, allow_stale)
+    if not force and (known := _reusable(attempt)):
+        return Outcome(known, reused=True, reason="identity unchanged")
+    reason = attempt.explain_run(force)
+    snapshot = _compute(attempt, reason, run_id, pipes, audit or _audit)
+    _publish(attempt, snapshot)
+    return Outcome(snapshot, reused=False, reason=reason)
 
-    def say(line: str) -> None:  # several partitions may report at once
+
+def _prepare(node: Node, partition: str, runtime: Runtime, log: Log, allow_stale: bool) -> _Attempt:
+    """Pass the gate, pin the inputs, and compute the identity."""
+    name = str(Item(node.name, partition))
+
+    def log_named(line: str) -> None:  # several partitions may report at once
         log(line if line.startswith(name) else f"{name}: {line}")
 
     allowed = _pass_gate(node, partition, runtime, allow_stale) if node.gated else []
-    inputs = pin_inputs(node, partition, store)
+    inputs = pin_inputs(node, partition, runtime.store)
     payload = node.full_identity(partition, upstream_versions(inputs))
-    identity_hash = digest(payload)
-    current, damage = _current(store, node.name, partition)
-    if not force and (known := store.with_identity(node.name, partition, identity_hash)):
-        if current is None or known.folder != current.folder or known.manifest_file != current.manifest_file:
-            store.publish(known)
-        say(f"{name} is up to date: reused the snapshot that run {known.manifest.run_id[:8] or '-'} built")
-        return Outcome(known, reused=True, reason="identity unchanged")
-
-    reason = damage or ("forced" if force else _why(current, payload))
-    say(f"{name}: computing ({reason})")
-    started = time.time()
-    try:
-        writer = store.begin(node.name, partition, node.tables)
-    except OSError as e:
-        raise _storage_error(name, store, e) or e from e
-    work = writer.folder.with_name(writer.folder.name + "-work")
-    try:
-        _keep_prompts(payload, runtime.home.prompts)
-        with runtime.connect() as con:
-            step = Step(node, partition, runtime, inputs, identity_hash, writer, con, say, pipes)
-            node.compute(step)
-            version, tables, files = writer.seal(con)
-        step.measures.setdefault("unaccounted_rows", step.counts.unaccounted)
-        _refuse_if_changed(node, partition, inputs, payload)
-        verdict = (audit or _audit)(node, step)
-        manifest = Manifest(
-            asset=node.name,
-            partition=partition,
-            data_version=version,
-            identity_hash=identity_hash,
-            identity=payload,
-            upstream=[s.ref() for _, ps in sorted(inputs.items()) for _, s in sorted(ps.items())],
-            tables=tables,
-            files=files,
-            counts=step.counts,
-            stages=step.stages,
-            measures=step.measures,
-            verdict=verdict,
-            passed=bool(verdict.get("passed", True)),
-            usage=step.usage,
-            answers_sha256=step.keep_answers(),
-            code=code_state(),
-            why=reason,
-            allow_stale=allowed,
-            run_id=run_id,
-            started_at=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.time() - started, 1),
-        )
-        snapshot = store.add(writer, manifest)
-    except BaseException as e:
-        store.abandon(writer)
-        if found := _storage_error(name, store, e):
-            raise found from e
-        raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    if not snapshot.manifest.passed:
-        failed = "; ".join(verdict["failed"])
-        kept = f"; {current.data_version} stays published" if current else ""
-        raise ContractFailed(
-            f"{name} was not published: {failed}{kept}. The rejected snapshot is {snapshot.folder.relative_to(store.root)}; "
-            f"see the asset's checks, then fix the input or the threshold and run: humanllm materialize '{name}'",
-            snapshot,
-        )
-    store.publish(snapshot)
-    same_content = current is not None and current.data_version == version
-    say(f"{name}: published {version} ({snapshot.manifest.counts.kept:,} kept of {snapshot.manifest.counts.entered:,}"
-        f"{', equal to the version before' if same_content else ''})")  # fmt: skip
-    return Outcome(snapshot, reused=False, reason=reason)
+    current, damage = _current(runtime.store, node.name, partition)
+    return _Attempt(node, partition, runtime, inputs, payload, digest(payload), current, damage, allowed, log_named)
 
 
 def _current(store: SnapshotStore, asset: str, partition: str) -> tuple[Snapshot | None, str]:
@@ -185,67 +175,138 @@ def _current(store: SnapshotStore, asset: str, partition: str) -> tuple[Snapshot
         return None, str(e)
 
 
-def _pass_gate(node: Node, partition: str, runtime: Runtime, allow_stale: bool) -> list[str]:
-    """Look at everything above a gated node; returns the stale partitions that were allowed. Raises StepError when it is closed."""
-    from humanllm_assets.lineage.staleness.gate import refusal, stale_above, unclean_above
+def _reusable(attempt: _Attempt) -> Snapshot | None:
+    """A retained snapshot of the step's identity, which is published by now; None when there is none."""
+    known = attempt.store.with_identity(*attempt.item, attempt.identity_hash)
+    if known is None:
+        return None
+    if attempt.current is None or known.key != attempt.current.key:
+        attempt.store.publish(known)
+    run = known.manifest.run_id[:8] or "-"
+    attempt.log(f"{attempt.item} is up to date: reused the snapshot that run {run} built")
+    return known
 
-    stale = stale_above(runtime.graph, runtime.store, node, partition)
+
+def _compute(attempt: _Attempt, reason: str, run_id: str, pipes: Any, audit: Audit) -> Snapshot:
+    """Write, check and seal a new snapshot; nothing is left of one that could not be finished."""
+    node, partition, runtime, store = attempt.node, attempt.partition, attempt.runtime, attempt.store
+    attempt.log(f"{attempt.item}: computing ({reason})")
+    started = time.time()
+    try:
+        writer = store.begin(node.name, partition, node.tables)
+    except OSError as e:
+        raise _storage_error(attempt, e) or e from e
+    work = writer.folder.with_name(writer.folder.name + "-work")
+    try:
+        _keep_prompts(attempt.payload, runtime.home.prompts)
+        with runtime.connect() as con:
+            step = Step(node, partition, runtime, attempt.inputs, attempt.identity_hash, writer, con, attempt.log, pipes)
+            node.compute(step)
+            sealed = writer.seal(con)
+        step.measures.setdefault("unaccounted_rows", step.counts.unaccounted)
+        _refuse_if_changed(attempt)
+        return store.add(writer, _sealed_manifest(attempt, step, sealed, audit(node, step), reason, run_id, started))
+    except BaseException as e:
+        store.abandon(writer)
+        if found := _storage_error(attempt, e):
+            raise found from e
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sealed_manifest(
+    attempt: _Attempt, step: Step, sealed: Sealed, verdict: dict[str, Any], reason: str, run_id: str, started: float
+) -> Manifest:
+    """The manifest of what a step wrote. `started`: seconds since 1970."""
+    return Manifest(
+        asset=attempt.node.name,
+        partition=attempt.partition,
+        data_version=sealed.data_version,
+        identity_hash=attempt.identity_hash,
+        identity=dict(attempt.payload),
+        upstream=[s.ref() for _, ps in sorted(attempt.inputs.items()) for _, s in sorted(ps.items())],
+        tables=sealed.tables,
+        files=sealed.files,
+        counts=step.counts,
+        stages=step.stages,
+        measures=step.measures,
+        verdict=verdict,
+        passed=bool(verdict.get("passed", True)),
+        keeps_forever=attempt.node.keeps_forever,
+        usage=step.usage,
+        answers_sha256=step.keep_answers(),
+        code=code_state(),
+        why=reason,
+        allow_stale=attempt.allowed,
+        run_id=run_id,
+        started_at=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - started, 1),
+    )
+
+
+def _publish(attempt: _Attempt, snapshot: Snapshot) -> None:
+    """Move the pointer to a new snapshot. Raises ContractFailed when a critical expectation failed; the pointer stays then."""
+    item, current, m = attempt.item, attempt.current, snapshot.manifest
+    if not m.passed:
+        failed = "; ".join((m.verdict or {})["failed"])
+        kept = f"; {current.data_version} stays published" if current else ""
+        raise ContractFailed(
+            f"{item} was not published: {failed}{kept}. The rejected snapshot is {attempt.store.show_path(snapshot.folder)}; "
+            f"see the asset's checks, then fix the input or the threshold and run: humanllm materialize '{item}'",
+            snapshot,
+        )
+    attempt.store.publish(snapshot)
+    same = ", equal to the version before" if current is not None and current.data_version == m.data_version else ""
+    attempt.log(f"{item}: published {m.data_version} ({m.counts.kept:,} kept of {m.counts.entered:,}{same})")
+
+
+def _pass_gate(node: Node, partition: str, runtime: Runtime, allow_stale: bool) -> list[str]:
+    """Look at everything upstream of a gated node; returns the stale partitions that were allowed.
+
+    Raises:
+        StepError: the gate is closed.
+    """
+    stale = find_stale_upstream(runtime.graph, runtime.store, node, partition)
     clean = runtime.profile.execution.require_clean_code
-    unclean = unclean_above(runtime.graph, runtime.store, node, partition) if clean else []
+    unclean = find_unclean_upstream(runtime.graph, runtime.store, node, partition) if clean else []
     if unclean or (stale and not allow_stale):
-        raise StepError(refusal(node, partition, [] if allow_stale else stale, unclean))
+        raise StepError(describe_refusal(node, partition, [] if allow_stale else stale, unclean))
     return [str(finding) for finding in stale]
 
 
-def _refuse_if_changed(
-    node: Node, partition: str, inputs: Mapping[str, Mapping[str, Snapshot]], payload: Mapping[str, Any]
-) -> None:
+def _refuse_if_changed(attempt: _Attempt) -> None:
     """A source file or prompt that was edited while the step ran may have been read before or after: nothing is published."""
-    now = node.full_identity(partition, upstream_versions(inputs))
-    if digest(now) != digest(payload):
-        from humanllm_assets.lineage.staleness.plan import explain
-
-        name = display(node.name, partition)
+    now = attempt.node.full_identity(attempt.partition, upstream_versions(attempt.inputs))
+    if digest(now) != attempt.identity_hash:
         raise StepError(
-            f"{name} was not published, because this changed while it ran: {'; '.join(explain(payload, now)[:3])}; "
-            f"run it again: humanllm materialize '{name}'"
+            f"{attempt.item} was not published, because this changed while it ran: "
+            f"{'; '.join(explain(attempt.payload, now)[:3])}; run it again: humanllm materialize '{attempt.item}'"
         )
 
 
-def _keep_prompts(payload: Any, folder: Path) -> None:
+def _keep_prompts(payload: Mapping[str, Any], folder: Path) -> None:
     """Keep the text of every prompt that an identity names, by its hash, so that a later difference can be read line by line."""
-    if isinstance(payload, list):
-        for item in payload:
-            _keep_prompts(item, folder)
-    elif isinstance(payload, dict):
-        sha256 = payload.get("text_sha256")
-        if isinstance(sha256, str) and not (path := folder / f"{sha256}.md").exists():
-            text = Prompt.load(payload["name"]).text
-            if hashlib.sha256(text.encode()).hexdigest() == sha256:  # else it was edited just now, and the step will notice
+    for name, text_sha256 in find_prompts(payload):
+        path = folder / f"{text_sha256}.md"
+        if not path.exists():
+            text = Prompt.load(name).text
+            if hashlib.sha256(text.encode()).hexdigest() == text_sha256:  # else it was edited just now: the step will notice
                 write_atomically(path, text.encode())
-        for item in payload.values():
-            _keep_prompts(item, folder)
-
-
-def _why(current: Snapshot | None, payload: Mapping[str, Any]) -> str:
-    from humanllm_assets.lineage.staleness.plan import explain
-
-    return "never materialized" if current is None else "; ".join(explain(current.manifest.identity, payload)[:3])
 
 
 def _audit(node: Node, step: Step) -> dict[str, Any]:
     """Check the written tables and the step's measures by the node's contract, with Great Expectations."""
     if node.contract is None:
         return {}
-    from humanllm_assets.contracts.gx_runner import run_contract
-
     paths = {t: step.writer.folder / f"{t}.parquet" for t in node.tables}
     numbers = {k: float(v) for k, v in step.measures.items() if isinstance(v, int | float | bool)}
-    name = f"{node.name}/{step.partition or 'all'}/{step.identity_hash[:12]}"
+    name = f"{node.name}/{step.item.folder}/{step.identity_hash[:12]}"
     return run_contract(node.contract, paths, numbers, step.runtime.home.data_docs, name).verdict()
 
 
-def _storage_error(name: str, store: SnapshotStore, error: BaseException) -> StepError | None:
+def _storage_error(attempt: _Attempt, error: BaseException) -> StepError | None:
     """A sentence for a full or read-only disk; None when the error is something else."""
-    problem = None if isinstance(error, StepError) else storage_problem(error, store.root)
-    return StepError(f"{name}: {problem}") if problem else None
+    problem = None if isinstance(error, StepError) else storage_problem(error, attempt.store.root)
+    return StepError(f"{attempt.item}: {problem}") if problem else None

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from humanllm_assets.lineage.snapshots import Frozen
+from humanllm_assets.lineage.manifests import Frozen
 from resources.errors import Explained
 from resources.files import write_atomically
 from resources.profile import site_of
@@ -72,7 +72,7 @@ def read_tombstones(home: Home) -> list[Tombstone]:
 
 
 @contextmanager
-def adding(home: Home) -> Iterator[list[Tombstone]]:
+def edit_tombstones(home: Home) -> Iterator[list[Tombstone]]:
     """The tombstones as a list to append to, written when the context ends; one process at a time."""
     home.root.mkdir(parents=True, exist_ok=True)
     with (home.root / ".tombstones.lock").open("w") as lock:

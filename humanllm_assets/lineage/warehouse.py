@@ -15,12 +15,12 @@ import duckdb
 
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore
-from humanllm_assets.sql import literal
+from humanllm_assets.sql import literal, parquet
 
 
 def refresh_warehouse(graph: Graph, store: SnapshotStore, path: Path) -> None:
     """Write one view `<asset>` for each asset's main table and `<asset>__<table>` for the others, with a partition column."""
-    views: dict[str, list[tuple[str, str]]] = {}
+    views: dict[str, list[tuple[str, Path]]] = {}
     for asset, partition in graph.all_partitions():
         try:
             snapshot = store.published(asset, partition)
@@ -29,14 +29,14 @@ def refresh_warehouse(graph: Graph, store: SnapshotStore, path: Path) -> None:
         for i, table in enumerate(graph[asset].tables):
             if snapshot and table in snapshot.manifest.tables:
                 name = asset if i == 0 else f"{asset}__{table}"
-                views.setdefault(name, []).append((partition, str(snapshot.path(table))))
+                views.setdefault(name, []).append((partition, snapshot.path(table)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".warehouse-") as folder:
         fresh = Path(folder) / path.name
         with duckdb.connect(str(fresh)) as con:
             for name, parts in views.items():
                 union = " union all by name ".join(
-                    f"select {literal(partition)} as partition, * from read_parquet({literal(file)})" for partition, file in parts
+                    f"select {literal(partition)} as partition, * from {parquet([file])}" for partition, file in parts
                 )
                 con.execute(f'create view "{name}" as {union}')
         os.replace(fresh, path)

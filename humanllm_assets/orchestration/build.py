@@ -13,14 +13,16 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from humanllm_assets.graph import OWNERS, build_graph
-from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Graph, Node, Runtime, display
-from humanllm_assets.lineage.snapshots import Manifest, SnapshotStore
+from humanllm_assets.lineage.items import NO_PARTITION, Item
+from humanllm_assets.lineage.manifests import Manifest
+from humanllm_assets.lineage.nodes import Dep, Graph, Node, Runtime
+from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed, run_step
 from humanllm_assets.lineage.warehouse import refresh_warehouse
 from humanllm_assets.orchestration.checks import check_results, check_specs
 from humanllm_assets.orchestration.instance import FORCE_TAG, step_logger
 from humanllm_assets.orchestration.jobs import refresh_job, source_sensor
-from humanllm_assets.orchestration.lineage_check import CHECKED, lineage_check
+from humanllm_assets.orchestration.lineage_check import lineage_check
 from humanllm_assets.orchestration.metadata import describe_snapshot
 from humanllm_assets.orchestration.reach import launch_deps
 from resources.engine_resource import duckdb_resource, engine_resource
@@ -35,7 +37,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 LLM_POOL = "llm"
 GATE_CONFIG = {
     "allow_stale": dg.Field(
-        bool, default_value=False, description="compute although something above is stale; the manifest records what that was"
+        bool, default_value=False, description="compute although something upstream is stale; the manifest records what that was"
     )
 }
 
@@ -55,8 +57,7 @@ def partition_mapping(node: Node, dep: Dep, upstream: Node) -> dg.PartitionMappi
     if not node.partitioned:
         return dg.AllPartitionMapping()
     if node.dimensions:
-        dimension = next(d for i, d in enumerate(node.dimensions) if all(p == (k.split("|")[i],) for k, p in dep.parents.items()))
-        return dg.MultiToSingleDimensionPartitionMapping(dimension)
+        return dg.MultiToSingleDimensionPartitionMapping(dep.dimension)
     downstream: dict[str, list[str]] = {}
     for partition, parents in dep.parents.items():
         for parent in parents:
@@ -125,7 +126,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
             raise dg.Failure(str(e), allow_retries=False) from e
         except Exception as e:
             if problem := storage_problem(e, home.root):
-                raise dg.Failure(f"{display(node.name, partition)}: {problem}", allow_retries=False) from e
+                raise dg.Failure(f"{Item(node.name, partition)}: {problem}", allow_retries=False) from e
             raise
         yield from _checks(node, outcome.snapshot.manifest)
         yield dg.MaterializeResult(
@@ -156,7 +157,11 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     refresh = refresh_job(profile, graph, home)
     return dg.Definitions(
         assets=[to_asset(node, deps[node.name], graph, profile, home) for node in graph.nodes.values()],
-        asset_checks=[lineage_check(n, partitions_definition(graph[n]), profile, home) for n in CHECKED if n in graph.nodes],
+        asset_checks=[
+            lineage_check(node.name, partitions_definition(node), profile, home)
+            for node in graph.nodes.values()
+            if node.keeps_forever
+        ],
         jobs=[refresh],
         sensors=[source_sensor(graph, refresh)],
         resources={"duckdb": duckdb, "engine": engine or engine_resource(profile, home)},

@@ -9,9 +9,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from humanllm_assets.lineage.nodes import Graph, display
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.planning.handover import REFRESH_TAG, hand_over
-from humanllm_assets.planning.refresh_plan import Limits, RefreshError, check_budget, make_plan, totals
+from humanllm_assets.planning.refresh_plan import Limits, RefreshError, check_budget, make_plan, sum_forecasts
 from humanllm_assets.planning.targets import TargetError
 from humanllm_assets.planning.view import as_markdown, as_text
 from resources.canonical import digest
@@ -32,7 +33,7 @@ def refresh_job(profile: Profile, graph: Graph, home: Home) -> dg.JobDefinition:
     """The job `refresh`: shows the plan, then hands it to the daemon as a backfill."""
 
     @dg.op(
-        description="Plan what is stale among the targets (none: everything) and above them, and launch exactly that as a backfill"
+        description="Plan what is stale among the targets (none: everything) and upstream of them, and launch exactly that as a backfill"
     )
     def submit_refresh(context: dg.OpExecutionContext, config: RefreshConfig) -> None:
         try:
@@ -42,7 +43,7 @@ def refresh_job(profile: Profile, graph: Graph, home: Home) -> dg.JobDefinition:
             metadata: dict[str, Any] = {
                 "plan": dg.MetadataValue.md(as_markdown(plan)),
                 "partitions": len(plan.items),
-                "llm_calls": totals(plan.forecasts())["calls"],
+                "llm_calls": sum_forecasts(plan.forecasts())["calls"],
             }
             check_budget(plan, limits)
             if plan.items and not config.dry_run:
@@ -56,7 +57,7 @@ def refresh_job(profile: Profile, graph: Graph, home: Home) -> dg.JobDefinition:
     @dg.job(
         name="refresh",
         executor_def=dg.in_process_executor,
-        description="Bring targets up to date: plans, and runs only their stale partitions and those above them.",
+        description="Bring targets up to date: plans, and runs only their stale partitions and those upstream.",
     )
     def job() -> None:
         submit_refresh()
@@ -76,7 +77,7 @@ def source_sensor(graph: Graph, job: dg.JobDefinition) -> dg.SensorDefinition:
         description="Requests a refresh of everything when the files of a source change, come or go. Off until switched on.",
     )
     def source_files_changed(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.RunRequest:
-        state = digest({display(n.name, p): dict(n.external(p)) for n, p in sources})
+        state = digest({str(Item(n.name, p)): dict(n.external(p)) for n, p in sources})
         before = context.cursor
         context.update_cursor(state)
         if before is None:

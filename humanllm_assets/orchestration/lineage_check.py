@@ -12,21 +12,22 @@ from typing import Any
 import dagster as dg
 
 from humanllm_assets.lineage.audit.chain import walk
-from humanllm_assets.lineage.audit.checkpoint import consumed_totals
+from humanllm_assets.lineage.audit.checkpoint import count_consumed
 from humanllm_assets.lineage.audit.verify import verify
-from humanllm_assets.lineage.inventory import Damage, Pointer, pointer_file, read_pointer, read_snapshot, shown
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from humanllm_assets.lineage.inventory import read_publication
+from humanllm_assets.lineage.items import NO_PARTITION, Item
+from humanllm_assets.lineage.manifests import Damage, Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore
 from resources.home import Home
 from resources.profile import Profile
 
 LINEAGE_COMPLETE = "lineage_complete"
-CHECKED = ("sft_checkpoint", "merged_model")
 _SHOWN = 100  # damaged files listed in the UI
 
 
-def lineage_summary(store: SnapshotStore, checkpoint: Snapshot) -> str:
+def summarise_lineage(store: SnapshotStore, checkpoint: Snapshot) -> str:
     """Markdown: what a checkpoint consumed, by task and source, its users, and a plot as an embedded PNG."""
-    found = consumed_totals(store, walk(store, checkpoint), checkpoint)
+    found = count_consumed(store, walk(store, checkpoint), checkpoint)
     m = checkpoint.manifest
     sources = list(found["by_source"])
     cells = {(p["source"], p["task"]): p["samples"] for p in found["by_source_and_task"]}
@@ -84,22 +85,19 @@ def lineage_check(
         partitions_def=partitions_def,
     )
     def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        partition = context.partition_key if context.has_partition_key else ""
-        return lineage_result(SnapshotStore(home.root), asset, partition, profile)
+        partition = context.partition_key if context.has_partition_key else NO_PARTITION
+        return verify_lineage(SnapshotStore(home.root), asset, partition, profile)
 
     return _check
 
 
-def lineage_result(store: SnapshotStore, asset: str, partition: str, profile: Profile) -> dg.AssetCheckResult:
+def verify_lineage(store: SnapshotStore, asset: str, partition: str, profile: Profile) -> dg.AssetCheckResult:
     """Verify what is published of a partition."""
-    pointer = read_pointer(store, asset, partition)
-    if not isinstance(pointer, Pointer):
-        file = shown(store, pointer_file(store, asset, partition))
-        return _result([pointer or Damage(file, "nothing is published")], {})
-    found = read_snapshot(store, store.partition_folder(asset, partition) / pointer.data_version, pointer.manifest)
-    if isinstance(found, Damage):
-        return _result([found], {})
-    v = verify(store, walk(store, found), None, profile)
+    found = read_publication(store, Item(asset, partition))
+    if found is None or found.snapshot is None:
+        nothing = Damage(store.show_path(store.pointer_file(asset, partition)), "nothing is published")
+        return _result([found.damage if found and found.damage else nothing], {})
+    v = verify(store, walk(store, found.snapshot), None, profile)
     counted = {
         "manifests": v.manifests,
         "files": v.files,

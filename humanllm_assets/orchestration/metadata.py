@@ -8,9 +8,10 @@ from typing import Any
 
 import dagster as dg
 
-from humanllm_assets.lineage.snapshots import Manifest, Snapshot, SnapshotError, SnapshotStore
+from humanllm_assets.lineage.manifests import Manifest, Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore
 from humanllm_assets.lineage.step import Outcome
-from humanllm_assets.orchestration.lineage_check import lineage_summary
+from humanllm_assets.orchestration.lineage_check import summarise_lineage
 
 
 def describe_snapshot(snapshot: Snapshot, outcome: Outcome | None, store: SnapshotStore) -> dict[str, Any]:
@@ -43,8 +44,8 @@ def describe_snapshot(snapshot: Snapshot, outcome: Outcome | None, store: Snapsh
         )
     if m.upstream:
         metadata["upstream"] = _upstream(m, store)
-    if "consumed" in m.tables:
-        metadata["lineage"] = dg.MetadataValue.md(lineage_summary(store, snapshot))
+    if m.trained:
+        metadata["lineage"] = dg.MetadataValue.md(summarise_lineage(store, snapshot))
     if page := m.measures.get("report"):
         metadata["report"] = dg.MetadataValue.path(str(snapshot.folder / str(page)))
     return metadata

@@ -15,28 +15,29 @@ from __future__ import annotations
 
 from functools import cache
 
+from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Dep, Graph, Node
 
 
 def launch_deps(graph: Graph) -> dict[str, list[Dep]]:
     """For each asset its dependencies as Dagster shall see them."""
-    above: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    upstream_of: dict[Item, set[Item]] = {}
     for item in graph.all_partitions():
-        parents = graph[item[0]].parents(item[1])
-        above[item] = set(parents).union(*(above[p] for p in parents))
+        parents = graph[item.asset].parents(item.partition)
+        upstream_of[item] = set(parents).union(*(upstream_of[p] for p in parents))
     direct = {n: [d.asset for d in node.deps] for n, node in graph.nodes.items()}
-    assets_above: dict[str, set[str]] = {}
+    assets_upstream: dict[str, set[str]] = {}
     for name, upstream in direct.items():
-        assets_above[name] = set(upstream).union(*(assets_above[a] for a in upstream))
+        assets_upstream[name] = set(upstream).union(*(assets_upstream[a] for a in upstream))
     for node in graph.nodes.values():
         if node.dimensions:
-            for axis, fork in _forks(node, direct, assets_above):
+            for axis, fork in _find_forks(node, direct, assets_upstream):
                 if fork not in direct[axis]:
                     direct[axis].append(fork)
 
     @cache
     def reached(name: str, upstream: str) -> Dep:
-        found = {p: tuple(sorted(q for a, q in above[name, p] if a == upstream)) for p in graph[name].partitions}
+        found = {p: tuple(sorted(q for a, q in upstream_of[Item(name, p)] if a == upstream)) for p in graph[name].partitions}
         return Dep(upstream, {p: qs for p, qs in found.items() if qs})
 
     return {
@@ -45,10 +46,10 @@ def launch_deps(graph: Graph) -> dict[str, list[Dep]]:
     }
 
 
-def _forks(node: Node, direct: dict[str, list[str]], above: dict[str, set[str]]) -> list[tuple[str, str]]:
-    """Pairs (axis, asset) for the assets above both axes of a multi-partition with a child that is above one of them alone."""
+def _find_forks(node: Node, direct: dict[str, list[str]], upstream: dict[str, set[str]]) -> list[tuple[str, str]]:
+    """Pairs (axis, asset) for the assets upstream of both axes of a multi-partition with a child upstream of one of them alone."""
     axes = [d.asset for d in node.deps]
-    common = set.intersection(*(above[a] for a in axes))
-    apart = set(axes).union(*(above[a] for a in axes)) - common
+    common = set.intersection(*(upstream[a] for a in axes))
+    apart = set(axes).union(*(upstream[a] for a in axes)) - common
     forks = sorted({up for child in apart for up in direct[child] if up in common})
     return [(axis, fork) for axis in axes for fork in forks]

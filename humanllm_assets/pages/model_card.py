@@ -16,6 +16,11 @@ CARD = "README.md"
 LINEAGE = "lineage.json"
 
 
+def describe_model(folder: Path, facts: Mapping[str, Any], lineage: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write both files (see `write_model_card`, `write_lineage`) and return their names."""
+    return write_model_card(folder, facts).name, write_lineage(folder, lineage).name
+
+
 def write_model_card(folder: Path, facts: Mapping[str, Any]) -> Path:
     """Write the model card and return its path.
 

@@ -1,12 +1,12 @@
 """What a plan will ask of the models, before anything is asked.
 
-A stale partition whose parents are all fresh is known exactly: its own `compute` runs with a `Rehearsal` in the engine's place and
-a throw-away folder for what it writes, so every question is looked up in the journal under its real key. What depends on answers
-that nobody has yet is estimated from what was recorded: questions after unknown answers (labels after rewrites), attempts after
-bad answers, and everything in partitions whose parents are stale too. Those are scaled by the share of questions above that are
-new; where no share can be known, all of them count as new.
+A stale partition whose parents are all fresh is known exactly: its own `compute` runs with a `Rehearsal` in the engine's place
+and a throw-away folder for what it writes, so every question is looked up in the journal under its real key. What depends on
+answers that nobody has yet is estimated from what was recorded: questions after unknown answers (labels after rewrites), attempts
+after bad answers, and everything in partitions whose parents are stale too. Those are multiplied by the fraction of upstream
+questions that are new; where no share can be known, all of them count as new.
 
-What belongs here: numbers. What does not: how they are shown (`humanllm_assets/plan_view.py`).
+What belongs here: numbers. What does not: how they are shown (`view.py`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Node, Runtime, Step
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, SnapshotWriter
-from humanllm_assets.lineage.staleness.plan import Item, Stale
+from humanllm_assets.lineage.staleness.plan import Stale
 from humanllm_assets.lineage.step import pin_inputs
 from resources.errors import Explained
 
 if TYPE_CHECKING:
-    from resources.rehearsal import Asked, Rehearsal
+    from resources.llm.rehearsal import Asked, Rehearsal
 
 # Own changes that leave what a partition holds, or at least what it asks, as it was; any other (prompt, model, sampling, caps, a
 # parent) makes all of it new.
@@ -39,9 +40,9 @@ _SAME_QUESTIONS = {"code", "qc", "labels"}
 class Forecast:
     """LLM work of one partition; None = nothing was ever recorded to tell it from.
 
-    `calls`: answers that servers will have to give; `certain`: those among them that were looked up one by one; `exact`: there are
-    no others. `journal_hits`: answers that are known. `seconds`: of the servers' work on these calls, as such calls took before.
-    `cost`: by the profile's prices per token. `note`: why it is less sure than it could be.
+    `calls`: answers that servers will have to give; `certain`: those among them that were looked up one by one; `exact`: there
+    are no others. `journal_hits`: answers that are known. `seconds`: of the servers' work on these calls, as such calls took
+    before. `cost`: by the profile's prices per token. `note`: why it is less sure than it could be.
     """
 
     calls: int | None
@@ -64,7 +65,7 @@ class Record:
     def _usages(self, partition: str) -> Iterator[dict[str, dict[str, float]]]:
         """Of every retained snapshot of a partition."""
         for snapshot in self._store.all(self._node.name, partition):
-            yield by_label(snapshot.manifest.usage, partition)
+            yield group_by_label(snapshot.manifest.usage, partition)
 
     @cached_property
     def by_label(self) -> dict[str, dict[str, float]]:
@@ -81,7 +82,7 @@ class Record:
             except SnapshotError:
                 continue
             if snapshot:
-                found[partition] = round(sum(questions(s) for s in snapshot.manifest.usage.values()))
+                found[partition] = round(sum(count_questions(s) for s in snapshot.manifest.usage.values()))
         return found
 
     def questions_of(self, partition: str) -> int | None:
@@ -98,6 +99,7 @@ class Record:
         return None
 
     def retries_per_question(self, label: str) -> float:
+        """Mean number of further attempts; 0 when nothing was recorded."""
         stats = self.by_label.get(label)
         first = stats["calls"] - stats["retries"] if stats else 0
         return stats["retries"] / first if stats and first > 0 else 0.0
@@ -105,14 +107,16 @@ class Record:
     def ratio(self, later: str, earlier: str) -> float:
         """Questions with one label for each with another; 1 when nothing was recorded."""
         a, b = self.by_label.get(later), self.by_label.get(earlier)
-        return questions(a) / questions(b) if a and b and questions(b) else 1.0
+        return count_questions(a) / count_questions(b) if a and b and count_questions(b) else 1.0
 
 
-def questions(stats: dict[str, float]) -> float:
+def count_questions(stats: dict[str, float]) -> float:
+    """Questions behind the recorded usage of one label: those that were asked and those that the journal answered."""
     return stats["calls"] + stats["journal_hits"]
 
 
-def by_label(usage: dict[str, Any], partition: str) -> dict[str, dict[str, float]]:
+def group_by_label(usage: dict[str, Any], partition: str) -> dict[str, dict[str, float]]:
+    """A manifest's usage by label, the partition's own name in a label as `*`, so that siblings share labels."""
     return {label.replace(partition, "*") if partition else label: stats for label, stats in usage.items()}
 
 
@@ -134,7 +138,7 @@ class Forecaster:
     """Forecasts for the stale partitions of one plan, in its order."""
 
     def __init__(self, runtime: Runtime) -> None:
-        from resources.rehearsal import Rehearsal
+        from resources.llm.rehearsal import Rehearsal
 
         self._rehearsal: Rehearsal = Rehearsal(runtime.profile, runtime.home)
         self._runtime = replace(runtime, engine=lambda: self._rehearsal)
@@ -143,6 +147,7 @@ class Forecaster:
         self._weights: dict[Item, int] = {}  # questions of stale partitions
 
     def close(self) -> None:
+        """Give back the rehearsal's journal."""
         self._rehearsal.close()
 
     def __enter__(self) -> Forecaster:
@@ -215,8 +220,8 @@ class Forecaster:
             return Forecast(None, 0, False, None, None, None, None, None)
         calls = round(total * self._share(node, stale))
         labels = record.by_label
-        sums = sum(map(questions, labels.values())) or 1
-        expected = {label: calls * questions(stats) / sums for label, stats in labels.items()}
+        sums = sum(map(count_questions, labels.values())) or 1
+        expected = {label: calls * count_questions(stats) / sums for label, stats in labels.items()}
         return self._forecast(node, expected, calls, 0, False, total - calls, "")
 
     def _share(self, node: Node, stale: Stale) -> float:
@@ -227,8 +232,8 @@ class Forecaster:
         shares = []
         asked, new = 0.0, 0.0
         for dep in node.deps:
-            parents = [(dep.asset, p) for p in dep.parents.get(stale.partition, ())]
-            weights = [self._weights.get(p) or self._record(p[0]).questions_of(p[1]) or 0 for p in parents]
+            parents = [Item(dep.asset, p) for p in dep.parents.get(stale.partition, ())]
+            weights = [self._weights.get(p) or self._record(p.asset).questions_of(p.partition) or 0 for p in parents]
             if any(weights):
                 asked += sum(weights)
                 new += sum(w * self._shares.get(p, 0.0) for p, w in zip(parents, weights, strict=True))
@@ -243,15 +248,15 @@ class Forecaster:
             each = {label: self._record(node.name).per_call(label, field) for label, n in expected.items() if n}
             return None if None in each.values() else sum(expected[label] * (mean or 0) for label, mean in each.items())
 
-        asked, said, seconds = total("input_tokens"), total("output_tokens"), total("seconds")
-        cost = None if asked is None or said is None else self._runtime.profile.engine.cost(asked, said)
+        asked, replied, seconds = total("input_tokens"), total("output_tokens"), total("seconds")
+        cost = None if asked is None or replied is None else self._runtime.profile.engine.cost(asked, replied)
         return Forecast(
             calls=calls,
             certain=certain,
             exact=exact,
             journal_hits=hits,
             input_tokens=None if asked is None else round(asked),
-            output_tokens=None if said is None else round(said),
+            output_tokens=None if replied is None else round(replied),
             seconds=None if seconds is None else round(seconds, 3),
             cost=cost,
             note=note,

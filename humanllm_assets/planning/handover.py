@@ -13,8 +13,8 @@ from typing import Any
 
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.planning.refresh_plan import Limits, Plan, RefreshError
-from resources.budget import TAG, Budget
 from resources.home import Home
+from resources.llm.budget import TAG, Budget
 from resources.profile import PROJECT_ROOT
 
 REFRESH_TAG = "humanllm/refresh"

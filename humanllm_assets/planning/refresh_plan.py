@@ -11,18 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from humanllm_assets.lineage.nodes import Graph, Runtime, display
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.nodes import Graph, Runtime
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.staleness.explain import Details
-from humanllm_assets.lineage.staleness.plan import Item, Stale, no_longer_declared
+from humanllm_assets.lineage.staleness.plan import Stale, find_undeclared
 from humanllm_assets.lineage.staleness.plan import plan as stale_partitions
 from humanllm_assets.planning.drive import Summary
 from humanllm_assets.planning.forecast import Forecast, Forecaster
 from humanllm_assets.planning.targets import parse_targets
-from resources.budget import Budget
 from resources.engine_resource import duckdb_resource
 from resources.errors import BUDGET_USED_UP, Explained
 from resources.home import Home
+from resources.llm.budget import Budget
 from resources.profile import Profile
 
 
@@ -52,7 +53,7 @@ class Plan:
         return shlex.join(["humanllm", "refresh", *self.names, *options])
 
 
-def totals(forecasts: Sequence[Forecast]) -> dict[str, Any]:
+def sum_forecasts(forecasts: Sequence[Forecast]) -> dict[str, Any]:
     """Sums; `exact` is false as soon as one forecast is not, `unknown` counts those without any record."""
 
     def total(name: str) -> Any:
@@ -112,8 +113,8 @@ def make_plan(profile: Profile, graph: Graph, home: Home, names: Sequence[str] =
     stale = stale_partitions(graph, runtime.store, wanted, Details(runtime.store, home.prompts))
     with Forecaster(runtime) as forecaster:
         items = tuple((s, forecaster.forecast(s)) for s in stale)
-    assets = {a for a, _ in wanted}
-    removed = tuple(i for i in no_longer_declared(graph, runtime.store) if not names or i[0] in assets)
+    assets = {i.asset for i in wanted}
+    removed = tuple(i for i in find_undeclared(graph, runtime.store) if not names or i.asset in assets)
     priced = bool(profile.engine.price_per_million_input or profile.engine.price_per_million_output)
     return Plan(profile.name, tuple(names), len(wanted), items, removed, priced)
 
@@ -132,7 +133,7 @@ def check_budget(plan: Plan, limits: Limits) -> None:
     now = [(s, f) for s, f in plan.items if f and s.layer == 1]
     need = sum(f.certain for _, f in now)
     if limits.max_calls is not None and need > limits.max_calls:
-        fits = [(f.certain, display(*s.item)) for s, f in now if 0 < f.certain <= limits.max_calls]
+        fits = [(f.certain, str(s.item)) for s, f in now if 0 < f.certain <= limits.max_calls]
         part = f", or begin with a part: humanllm refresh '{min(fits)[1]}' needs {min(fits)[0]:,}" if fits else ""
         raise BudgetError(
             f"nothing was asked: what can run now needs {need:,} calls, the budget is {limits.max_calls:,}; "
@@ -146,14 +147,14 @@ def check_budget(plan: Plan, limits: Limits) -> None:
         )
 
 
-def within(budget: Budget, profile: Profile, graph: Graph, home: Home) -> Callable[[Item], str | None]:
-    """For `runs.drive`: holds a partition back whose exact forecast is more than what the budget has left."""
+def hold_within(budget: Budget, profile: Profile, graph: Graph, home: Home) -> Callable[[Item], str | None]:
+    """For `drive`: holds a partition back whose exact forecast is more than what the budget has left."""
 
     def allow(item: Item) -> str | None:
-        if not graph[item[0]].uses_llm:
+        if not graph[item.asset].uses_llm:
             return None
         with Forecaster(_runtime(profile, graph, home)) as forecaster:
-            forecast = forecaster.forecast(Stale(*item, reasons=(), certain=True))
+            forecast = forecaster.forecast(Stale(item, reasons=(), certain=True))
         left = budget.spent()
         if forecast is None or not forecast.calls:
             return None

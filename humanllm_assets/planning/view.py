@@ -1,6 +1,6 @@
 """How a plan is shown: for a terminal of 80 columns, as Markdown in the UI, as data for programs.
 
-What belongs here: layout. What does not: what is stale (`lineage/plan.py`) and what it costs (`lineage/forecast.py`).
+What belongs here: layout. What does not: what is stale (`lineage/staleness/`) and what it costs (`forecast.py`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from humanllm_assets.lineage.nodes import display
 from humanllm_assets.planning.forecast import Forecast
-from humanllm_assets.planning.refresh_plan import Plan, totals
+from humanllm_assets.planning.refresh_plan import Plan, sum_forecasts
 
 WIDTH = 80
 _NAME = 41  # columns of a partition's name
@@ -33,13 +32,13 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "layer": s.layer,
                 "reasons": list(s.reasons),
                 "changes": [asdict(c) for c in s.changes],
-                "follows": [{"asset": a, "partition": p} for a, p in s.follows],
+                "follows": [parent._asdict() for parent in s.follows],
                 "forecast": asdict(f) if f else None,
             }
             for s, f in plan.items
         ],
-        "no_longer_in_profile": [{"asset": a, "partition": p} for a, p in plan.removed],
-        "totals": totals(plan.forecasts()),
+        "no_longer_in_profile": [item._asdict() for item in plan.removed],
+        "totals": sum_forecasts(plan.forecasts()),
         "next": plan.command() if plan.items else None,
     }
 
@@ -121,13 +120,13 @@ def _lines(plan: Plan) -> Iterator[str]:
         for reasons, group in groupby(items, key=lambda i: (i[0].asset, i[0].reasons)):
             notes = []
             for s, f in group:
-                yield from _row(f"  {display(s.asset, s.partition)}", _cells(f), plan.priced)
+                yield from _row(f"  {s.item}", _cells(f), plan.priced)
                 notes += [f.note] if f and f.note and f.note not in notes else []
             yield from _why(reasons[1], notes)
         yield ""
     if plan.removed:
         yield "no longer in the profile, but still published (humanllm gc removes them):"
-        yield from (f"  {display(*item)}" for item in plan.removed)
+        yield from (f"  {item}" for item in plan.removed)
         yield ""
     if not plan.items:
         yield f"everything is up to date ({plan.looked_at} partitions)"
@@ -136,12 +135,12 @@ def _lines(plan: Plan) -> Iterator[str]:
 
 
 def _ending(plan: Plan) -> Iterator[str]:
-    sums, own = totals(plan.forecasts()), sum(s.certain for s, _ in plan.items)
+    sums, own = sum_forecasts(plan.forecasts()), sum(s.certain for s, _ in plan.items)
     follow = len(plan.items) - own
-    said = f"{len(plan.items)} of {plan.looked_at} partitions are stale: {own} by themselves"
+    counted = f"{len(plan.items)} of {plan.looked_at} partitions are stale: {own} by themselves"
     if follow:
-        said += f", {follow} because they follow (one whose parents turn out equal will not run)"
-    yield from textwrap.wrap(said, WIDTH)
+        counted += f", {follow} because they follow (one whose parents turn out equal will not run)"
+    yield from textwrap.wrap(counted, WIDTH)
     if plan.forecasts():
         tokens = sums["input_tokens"] + sums["output_tokens"]
         parts = [f"{_number(sums['calls'], sums['exact'])} calls"] if sums["calls"] or not sums["unknown"] else []
@@ -167,12 +166,12 @@ def as_markdown(plan: Plan) -> str:
     lines = ["| partition | why | LLM calls | journal | tokens | time | cost |", "|---|---|--:|--:|--:|--:|--:|"]
     for s, f in plan.items:
         why = "; ".join(s.reasons[:_SHOWN]).replace("|", "\\|").replace("\n", " ")
-        lines.append(f"| {display(s.asset, s.partition).replace('|', chr(92) + '|')} | {why} | {' | '.join(_cells(f))} |")
-    sums = totals(plan.forecasts())
+        lines.append(f"| {str(s.item).replace('|', chr(92) + '|')} | {why} | {' | '.join(_cells(f))} |")
+    sums = sum_forecasts(plan.forecasts())
     lines += [
         "",
         f"{len(plan.items)} partitions, {_number(sums['calls'], sums['exact'])} LLM calls, cost {_money(sums['cost'])}.",
     ]
     if plan.removed:
-        lines += ["", "No longer in the profile: " + ", ".join(display(*item) for item in plan.removed)]
+        lines += ["", "No longer in the profile: " + ", ".join(map(str, plan.removed))]
     return "\n".join(lines)

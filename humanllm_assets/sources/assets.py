@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from humanllm_assets.contracts.suite import Contract
-from humanllm_assets.lineage.nodes import Node, StepError, display
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.nodes import Node, StepError
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.sources.files import find_files
 from humanllm_assets.sources.layouts import count_rows, detect_layout, load_files
@@ -71,7 +72,7 @@ def read_slice(step: Step, source: str, slice_name: str) -> ReadReport:
     ).fetchall()
     now = sorted((f["file"], f["kind"], f["sha256"]) for f in fingerprints(step.profile, step.runtime.home, source, slice_name))
     if recorded != now:
-        name = display(f"raw_{source}", slice_name)
+        name = Item(f"raw_{source}", slice_name)
         raise StepError(f"the files of {name} changed after it was materialized; run: humanllm materialize '{name}'")
     _, records, context = slice_files(step.profile, source, slice_name)
     return read_records(step.con, source, slice_name, records, context, step.workdir)

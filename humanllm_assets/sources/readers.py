@@ -24,7 +24,7 @@ from typing import Any
 import duckdb
 
 from humanllm_assets.sources import files
-from humanllm_assets.sources.layouts import CutRow, Cutter, FoundLayout, Layout, detect_layout, load_files
+from humanllm_assets.sources.layouts import CutRow, Cutter, FoundLayout, Layout, Shape, detect_layout, load_files
 from humanllm_assets.sql import literal
 from humanllm_assets.tables import RECORDS
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
-from humanllm_assets.contracts.suite import Contract
+from humanllm_assets.contracts.suite import Contract, Lists
 from humanllm_assets.lineage.nodes import Node
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import write_social_qa
-from humanllm_assets.synthesis.users import PROMPTS, Kind, user_sets, write_profiles
+from humanllm_assets.synthesis.user_sets import user_sets
+from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA
-from resources.prompting.prompts import Prompt
+from resources.item_kinds import ITEM_KINDS, QA, SCENARIO, USER_TEXTS, IncompleteKind, ItemKind, list_kinds
+from resources.prompting.prompts import Prompt, PromptError
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -22,63 +25,34 @@ if TYPE_CHECKING:
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
+    """The assets of this stage, in the order of the paper."""
+    check_kinds(ITEM_KINDS)
     parts = Partitions(profile)
-    thresholds = profile.thresholds
-    users, scenario_sources = parts.profile_sources, parts.scenario_sources
-    return [
-        Node(
-            name="user_profiles",
-            group="synthesis",
-            description="Persona, profile, life stories and writing style of every user with several records (P1-P4), written from the user's "
-            "earlier records, so that later ones can be targets.",
-            kinds=frozenset({"vllm", "parquet"}),
-            tables={"items": PROFILES, "failures": FAILURES},
-            partitions=users,
-            deps=tuple(parts.slices_of("filtered")),
-            identity=lambda partition: {
-                "synthesizer": llm_identity(profile, "synthesizer", list(PROMPTS.values())),
-                "users": thresholds.users.model_dump(exclude={"qa_targets_only"}),
-            },
-            compute=_user_profiles,
-            contract=Contract.load("user_profiles", thresholds),
-            uses_llm=True,
-        ),
-        Node(
-            name="scenarios",
-            group="synthesis",
-            description="Background, characters and plots of the story in each record (E1).",
-            kinds=frozenset({"vllm", "parquet"}),
-            tables={"items": SCENARIOS, "failures": FAILURES},
-            partitions=scenario_sources,
-            deps=tuple(parts.slices_of("filtered", scenario_sources)),
-            identity=lambda partition: {
-                "synthesizer": llm_identity(profile, "synthesizer", ["scenario"]),
-                "users": thresholds.users.model_dump(exclude={"qa_targets_only"}),
-            },
-            compute=_scenarios,
-            contract=Contract.load("scenarios", thresholds),
-            uses_llm=True,
-        ),
-        Node(
-            name="social_qa",
-            group="synthesis",
-            description="Scenario, question and answer on a user's next action, mental state and reasons, from each record (B1).",
-            kinds=frozenset({"vllm", "parquet"}),
-            tables={"items": SOCIAL_QA, "failures": FAILURES},
-            partitions=scenario_sources,
-            deps=tuple(parts.slices_of("filtered", scenario_sources)),
-            identity=lambda partition: {
-                "synthesizer": llm_identity(profile, "synthesizer", ["social_qa"]),
-                "users": thresholds.users,
-            },
-            compute=_social_qa,
-            contract=Contract.load("social_qa", thresholds),
-            uses_llm=True,
-        ),
-    ]
+    return [_declare_user_profiles(profile, parts), _declare_scenarios(profile, parts), _declare_social_qa(profile, parts)]
 
 
-def _users(step: Step) -> None:
+def check_kinds(kinds: Sequence[ItemKind]) -> None:
+    """See that every kind has what writes it.
+
+    Raises:
+        IncompleteKind: a kind has no usable prompt, or its answer does not become a text about the user.
+    """
+    for kind in kinds:
+        file = f"prompts/{kind.prompt}.md"
+        try:
+            schema = Prompt.load(kind.prompt).schema
+        except PromptError as e:
+            raise IncompleteKind(
+                f"the item kind `{kind.name}` ({kind.number}) has no usable prompt that writes it, {file}: {e}"
+            ) from e
+        if kind.about_user and not hasattr(schema, "as_text"):
+            raise IncompleteKind(
+                f"the item kind `{kind.name}` ({kind.number}) has no text: {file} must name a schema that is a UserText of "
+                "humanllm_assets/synthesis/users.py"
+            )
+
+
+def _use_user_sets(step: Step) -> None:
     """Tables `user_records` and `dropped_users` from the source's filtered records, and their measures."""
     step.measures["records_in_several_slices"] = step.records("records", f"filtered_{step.partition}")
     user_sets(step.con, step.profile.thresholds.users)
@@ -88,30 +62,113 @@ def _users(step: Step) -> None:
     step.measures |= {"users": users, "users_with_too_few_records": dropped}
 
 
+# ---- user_profiles ---------------------------------------------------------------------------------------------------
+
+
+def user_text_lists(kinds: Sequence[ItemKind]) -> Lists:
+    """The lists that the contract of user_profiles reads: the kinds, and those with a limit of length."""
+
+    def limit(value: int | str | None) -> object:
+        return {"$PARAMETER": value} if isinstance(value, str) else value
+
+    return {
+        "kinds": [{"kind": k.name} for k in kinds],
+        "lengths": [
+            {"kind": k.name, "number": k.number, "shortest": limit(k.shortest), "longest": limit(k.longest)}
+            for k in kinds
+            if k.shortest is not None or k.longest is not None
+        ],
+    }
+
+
+def _declare_user_profiles(profile: Profile, parts: Partitions) -> Node:
+    return Node(
+        name="user_profiles",
+        group="synthesis",
+        description=f"Texts about every user with several records: {list_kinds(USER_TEXTS)}. They are written from the user's earlier "
+        "records, so that later ones can be targets.",
+        kinds=frozenset({"vllm", "parquet"}),
+        tables={"items": PROFILES, "failures": FAILURES},
+        partitions=parts.profile_sources,
+        deps=tuple(parts.slices_of("filtered")),
+        identity=lambda partition: {
+            "synthesizer": llm_identity(profile, "synthesizer", [k.prompt for k in USER_TEXTS]),
+            "users": profile.thresholds.users.model_dump(exclude={"qa_targets_only"}),
+        },
+        compute=_user_profiles,
+        contract=Contract.load("user_profiles", profile.thresholds, lists=user_text_lists(USER_TEXTS)),
+        uses_llm=True,
+    )
+
+
 def _user_profiles(step: Step) -> None:
-    _users(step)
-    prompts: dict[Kind, Prompt] = {kind: Prompt.load(name) for kind, name in PROMPTS.items()}
+    _use_user_sets(step)
+    prompts = {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}
     counts = write_profiles(step.con, step.engine, step.profile.roles["synthesizer"], prompts, step.write, step.log)
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     llm_measures(step, counts)
 
 
+# ---- scenarios -------------------------------------------------------------------------------------------------------
+
+
+def _declare_scenarios(profile: Profile, parts: Partitions) -> Node:
+    return Node(
+        name="scenarios",
+        group="synthesis",
+        description="Background, characters and plots of the story in each record (E1).",
+        kinds=frozenset({"vllm", "parquet"}),
+        tables={"items": SCENARIOS, "failures": FAILURES},
+        partitions=parts.scenario_sources,
+        deps=tuple(parts.slices_of("filtered", parts.scenario_sources)),
+        identity=lambda partition: {
+            "synthesizer": llm_identity(profile, "synthesizer", [SCENARIO.prompt]),
+            "users": profile.thresholds.users.model_dump(exclude={"qa_targets_only"}),
+        },
+        compute=_scenarios,
+        contract=Contract.load("scenarios", profile.thresholds),
+        uses_llm=True,
+    )
+
+
 def _scenarios(step: Step) -> None:
-    _users(step)
+    _use_user_sets(step)
     counts = write_scenarios(
-        step.con, step.engine, step.profile.roles["synthesizer"], Prompt.load("scenario"), step.write, step.log
+        step.con, step.engine, step.profile.roles["synthesizer"], Prompt.load(SCENARIO.prompt), step.write, step.log
     )
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     llm_measures(step, counts)
 
 
+# ---- social_qa -------------------------------------------------------------------------------------------------------
+
+
+def _declare_social_qa(profile: Profile, parts: Partitions) -> Node:
+    return Node(
+        name="social_qa",
+        group="synthesis",
+        description="Scenario, question and answer on a user's next action, mental state and reasons, from each record (B1).",
+        kinds=frozenset({"vllm", "parquet"}),
+        tables={"items": SOCIAL_QA, "failures": FAILURES},
+        partitions=parts.scenario_sources,
+        deps=tuple(parts.slices_of("filtered", parts.scenario_sources)),
+        identity=lambda partition: {
+            "synthesizer": llm_identity(profile, "synthesizer", [QA.prompt]),
+            "users": profile.thresholds.users,
+        },
+        compute=_social_qa,
+        contract=Contract.load("social_qa", profile.thresholds),
+        uses_llm=True,
+    )
+
+
 def _social_qa(step: Step) -> None:
-    _users(step)
+    _use_user_sets(step)
     counts = write_social_qa(
         step.con,
         step.engine,
         step.profile.roles["synthesizer"],
-        Prompt.load("social_qa"),
+        Prompt.load(QA.prompt),
         step.write,
         step.log,
         targets_only=step.profile.thresholds.users.qa_targets_only,

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.asking.questions import Counts, Failed, Log, Sink, Write, replies
-from humanllm_assets.synthesis.scenarios import record_questions
+from humanllm_assets.asking.questions import Failed, Log, Sink, Tally, Write, replies
+from humanllm_assets.synthesis.records import ask_about_records
 
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.engine import Engine
+    from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
 
 
 class Triplet(BaseModel):
+    """One question and answer about the user, and the scene that leads up to it."""
+
     model_config = ConfigDict(extra="forbid")
     scenario: str = Field(min_length=60, max_length=800)
     question: str = Field(min_length=15, max_length=250)
@@ -41,21 +43,21 @@ KINDS = tuple(SocialQA.model_fields)
 
 def write_social_qa(
     con: duckdb.DuckDBPyConnection,
-    engine: Engine,
+    engine: Asker,
     role: Role,
     prompt: Prompt,
     write: Write,
     log: Log,
     *,
     targets_only: bool = False,
-) -> Counts:
-    """B1 for every record of `user_records` (see `users.user_sets`).
+) -> Tally:
+    """B1 for every record of `user_records` (see `user_sets.py`).
 
     Writes `items`, three per record (item_id `<record_id>#qa1` to `#qa3`, record_id, user_id, created_at, kind, scenario,
-    question, answer), and `failures`, one per record (item_id `<record_id>#qa`). `Counts` counts records.
+    question, answer), and `failures`, one per record (item_id `<record_id>#qa`). `Tally` counts records.
     """
-    counts = Counts()
-    questions = record_questions(con, engine, role, prompt, counts, suffix="qa", targets_only=targets_only)
+    counts = Tally()
+    questions = ask_about_records(con, engine, role, prompt, counts, suffix="qa", targets_only=targets_only)
     with Sink(write) as sink:
         for question, value in replies(engine, role, questions, counts, sink, label="social_qa", log=log):
             if isinstance(value, Failed):

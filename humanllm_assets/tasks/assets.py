@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from humanllm_assets.contracts.suite import Contract
+from humanllm_assets.contracts.suite import Contract, Lists
 from humanllm_assets.lineage.nodes import Dep, Node
 from humanllm_assets.partitions import Partitions, parse_pair
+from humanllm_assets.sql import literal
 from humanllm_assets.tables import DROPPED_SAMPLES, SAMPLES
-from humanllm_assets.tasks.plans import TABLES_READ, create_catalogue
 from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_samples
-from resources.profile import site_of
-from resources.prompting.prompts import PROMPTS, Prompt
-from resources.sources import SOURCES
+from humanllm_assets.tasks.task import IncompleteTask, load_task, module_of
+from resources.profile import TASKS, site_of
+from resources.prompting.prompts import Prompt, PromptError
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -20,64 +21,100 @@ if TYPE_CHECKING:
     from resources.profile import Profile
 
 _SYNTHESIZED = {"profiles": "user_profiles", "scenarios": "scenarios", "social_qa": "social_qa"}
-
-
-def _reading(table: str) -> tuple[str, ...]:
-    return tuple(task for task, tables in TABLES_READ.items() if table in tables)
+TABLES = ("records", "comments", "eligible", *_SYNTHESIZED)
+"""What a task can read: the filtered records of its source, filtered Reddit comments, eligible Amazon records, and the
+synthesized items that passed the judge; with the columns of `humanllm_assets/tables.py`."""
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
-    parts = Partitions(profile)
-    deps = [parts.pairs_on_slices(f"filtered_{s}", s, _reading("records")) for s in parts.profile_sources]
+    """The assets of this stage."""
+    check_tasks(TASKS)
+    return [_declare_task_datasets(profile, Partitions(profile))]
+
+
+def check_tasks(tasks: Iterable[str]) -> None:
+    """See that every task is complete.
+
+    Raises:
+        IncompleteTask: a task has no module, no usable prompt, or reads a table that nobody provides.
+    """
+    for name in tasks:
+        task, file = load_task(name), f"humanllm_assets/tasks/{name}.py"
+        if unknown := [t for t in task.tables if t not in TABLES]:
+            raise IncompleteTask(f"the task `{name}` reads {', '.join(unknown)}; in {file} name tables of: {', '.join(TABLES)}")
+        if not task.templates:
+            raise IncompleteTask(f"the task `{name}` has no prompt; name its `templates` in {file}")
+        for template in task.templates:
+            try:
+                Prompt.load(template)
+            except PromptError as e:
+                raise IncompleteTask(f"the task `{name}` has no usable prompt prompts/{template}.md: {e}") from e
+
+
+def task_lists(tasks: Iterable[str]) -> Lists:
+    """The list that the contract of task_datasets reads: the tasks."""
+    return {"tasks": [{"task": task} for task in tasks]}
+
+
+def _tasks_that_read(table: str) -> tuple[str, ...]:
+    return tuple(task for task in TASKS if table in load_task(task).tables)
+
+
+def _task_deps(parts: Partitions) -> list[Dep]:
+    deps = [parts.pairs_on_slices(f"filtered_{s}", s, _tasks_that_read("records")) for s in parts.profile_sources]
     if "reddit_comments" in parts.sources:
-        deps.append(parts.pairs_on_slices("filtered_reddit_comments", "reddit_comments", _reading("comments")))
+        deps.append(parts.pairs_on_slices("filtered_reddit_comments", "reddit_comments", _tasks_that_read("comments")))
     if "amazon" in parts.sources:
-        deps.append(parts.pairs_on_slices("eligible_amazon", "amazon", _reading("catalogue")))
+        deps.append(parts.pairs_on_slices("eligible_amazon", "amazon", _tasks_that_read("eligible")))
     deps += [
-        parts.pairs_on_source("user_profiles", parts.profile_sources, _reading("profiles")),
-        parts.pairs_on_source("scenarios", parts.scenario_sources, _reading("scenarios")),
-        parts.pairs_on_source("social_qa", parts.scenario_sources, _reading("social_qa")),
+        parts.pairs_on_source("user_profiles", parts.profile_sources, _tasks_that_read("profiles")),
+        parts.pairs_on_source("scenarios", parts.scenario_sources, _tasks_that_read("scenarios")),
+        parts.pairs_on_source("social_qa", parts.scenario_sources, _tasks_that_read("social_qa")),
     ]
-    judged = tuple({t for table in _SYNTHESIZED for t in _reading(table)})
+    judged = tuple({t for table in _SYNTHESIZED for t in _tasks_that_read(table)})
     deps.append(parts.pairs_on_source("qc_scores", parts.profile_sources, judged))
-    return [
-        Node(
-            name="task_datasets",
-            group="tasks",
-            description="Samples of one task and source in ShareGPT form, split by user (T1-T7). Histories and personas hold only what is "
-            "earlier than the target; every open prompt names the wanted length; item selection has 20 candidates.",
-            kinds=frozenset({"duckdb", "parquet"}),
-            tables={"samples": SAMPLES, "dropped": DROPPED_SAMPLES},
-            partitions=parts.pairs,
-            deps=tuple(Dep(d.asset, d.parents) for d in deps if d.parents),
-            identity=lambda partition: {
-                "tasks": profile.thresholds.tasks,
-                "templates": _templates(),
-                "text_kind": SOURCES[parse_pair(partition)[1]].text_kind,
-            },
-            compute=_task_datasets,
-            contract=Contract.load("task_datasets", profile.thresholds),
-        )
-    ]
+    return [d for d in deps if d.parents]
 
 
-def _templates() -> dict[str, Any]:
-    return {t.stem: Prompt.load(f"tasks/{t.stem}").identity for t in sorted((PROMPTS / "tasks").glob("*.md"))}
+def _declare_task_datasets(profile: Profile, parts: Partitions) -> Node:
+    return Node(
+        name="task_datasets",
+        group="tasks",
+        description="Samples of one task and source in ShareGPT form, split by user (T1-T7). Histories and personas hold only what is "
+        "earlier than the target; every open prompt names the wanted length; item selection has 20 candidates.",
+        kinds=frozenset({"duckdb", "parquet"}),
+        tables={"samples": SAMPLES, "dropped": DROPPED_SAMPLES},
+        partitions=parts.pairs,
+        deps=tuple(_task_deps(parts)),
+        identity=lambda pair: _task_identity(profile, *parse_pair(pair)),
+        code=lambda pair: (module_of(parse_pair(pair)[0]),),
+        compute=_task_datasets,
+        contract=Contract.load("task_datasets", profile.thresholds, lists=task_lists(TASKS)),
+    )
+
+
+def _task_identity(profile: Profile, name: str, source: str) -> dict[str, object]:
+    task = load_task(name)
+    return {
+        "tasks": profile.thresholds.tasks,
+        "person": task.person_kinds,
+        "text_kind": task.text_kind_of(source),
+        "templates": {template: Prompt.load(template).identity for template in task.templates},
+    }
 
 
 def _task_datasets(step: Step) -> None:
-    task, source = parse_pair(step.partition)
-    read = TABLES_READ[task]
-    if "records" in read:
+    name, source = parse_pair(step.partition)
+    tables = load_task(name).tables
+    if "records" in tables:
         step.records("records", f"filtered_{source}")
-    if "comments" in read:
+    if "comments" in tables:
         step.records("comments", "filtered_reddit_comments")
-    if "catalogue" in read:
+    if "eligible" in tables:
         step.records("eligible", "eligible_amazon")
-        create_catalogue(step.con, "eligible")
     step.view("verdicts", "qc_scores", "scores")
     for view, asset in _SYNTHESIZED.items():
-        if view in read:
+        if view in tables:
             step.view(f"all_{view}", asset, "items")
             step.con.execute(
                 f"create view {view} as select * from all_{view} semi join (from verdicts where kept) using (item_id)"
@@ -86,14 +123,14 @@ def _task_datasets(step: Step) -> None:
     counts = plan_samples(step.con, step.partition, limits)
     step.writer.write("samples", build_samples(step.con, step.partition, limits))
     step.writer.write("dropped", dropped_samples(step.con))
-    step.count(entered=counts.considered, kept=counts.kept, dropped=counts.dropped)
-    step.measures |= _laws(step, limits.candidates, "profiles" in read)
+    step.count(entered=counts.entered, kept=counts.kept, dropped=counts.dropped)
+    step.measures |= _measure_laws(step, limits.candidates, "profiles" in tables)
     step.measures["user_source"] = site_of(source)
 
 
-def _laws(step: Step, candidates: int, shows_profiles: bool) -> dict[str, int]:
-    """Counts of samples that break a law; the contract wants zero of each. Measured on what was written."""
-    samples = f"read_parquet('{step.writer.finish('samples')}')"
+def _measure_laws(step: Step, candidates: int, shows_profiles: bool) -> dict[str, int]:
+    """Counts of samples that break a law; the contract requires zero of each. Measured on what was written."""
+    samples = f"read_parquet({literal(step.writer.finish('samples'))})"
     both, wrong, train, test = step.con.execute(f"""
         select (select count(*) from (select user_id from {samples} group by 1 having count(distinct split) > 1)),
                (select count(*) from {samples} where task = 'item_selection' and json_array_length(options) <> {candidates}),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.lineage.nodes import Dep, Node, same
-from humanllm_assets.pages.model_card import CARD, LINEAGE, write_lineage, write_model_card
+from humanllm_assets.pages.model_card import describe_model
 from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import CONSUMED, DROPPED_TRAINING, MERGE_CHECK, TRAINING_METRICS
 from humanllm_assets.training.data import TrainingData, raw_samples, training_samples
@@ -50,6 +50,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             code=("humanllm_assets.training.sft",),  # runs in processes of its own
             contract=Contract.load("sft_checkpoint", profile.thresholds),
             gated=True,
+            keeps_forever=True,
             # training on CPU beside a model server makes both several times slower: their threads wait for each other
             alone=any(launch.cpu for launch in profile.launch.values()),
         ),
@@ -68,6 +69,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
             compute=_merged_model,
             contract=Contract.load("merged_model", profile.thresholds),
+            keeps_forever=True,
         ),
     ]
 
@@ -106,8 +108,9 @@ def _sft_checkpoint(step: Step) -> None:
         base_model=base,
         recipe=recipe,
         launch=launch,
-        identity=step.identity_hash,
         module=RANK_MODULE,
+        template_arguments=step.profile.models[recipe.base_model].chat_template_arguments,
+        identity=step.identity_hash,
     )
     if not work.finished():
         step.log(f"training {step.partition} on {data.rows:,} samples; log: {work.logs}")
@@ -171,13 +174,10 @@ def _train(step: Step, work: Work) -> None:
 def _describe(step: Step, facts: dict[str, Any]) -> None:
     """Model card and lineage file inside the model folder; neither decides the data version."""
     base = step.profile.models[step.profile.recipes[step.partition].base_model]
-    write_model_card(
+    upstream = [s.ref().model_dump() for snapshots in step.inputs.values() for s in snapshots.values()]
+    written = describe_model(
         step.writer.folder,
         {"name": step.partition, "base_model": base.name, "notes": step.profile.notes, **facts},
-    )
-    upstream = [s.ref().model_dump() for snapshots in step.inputs.values() for s in snapshots.values()]
-    write_lineage(
-        step.writer.folder,
         {
             "asset": step.node.name,
             "partition": step.partition,
@@ -186,7 +186,7 @@ def _describe(step: Step, facts: dict[str, Any]) -> None:
             "upstream": upstream,
         },
     )
-    step.writer.volatile(CARD, LINEAGE)
+    step.writer.volatile(*written)
 
 
 def _merged_model(step: Step) -> None:

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 from resources.errors import Explained
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
-# Qwen3 thinks by default; answers of the data sets hold no thoughts. Other templates ignore the variable.
-TEMPLATE_ARGUMENTS = {"enable_thinking": False}
 
 
 class TemplateError(Explained):
@@ -30,11 +28,14 @@ class Encoded(NamedTuple):
     trained: list[tuple[int, int]]
 
 
-def render(tokenizer: Any, conversation: Sequence[Mapping[str, str]]) -> tuple[str, list[tuple[int, int]]]:
+def render(
+    tokenizer: Any, conversation: Sequence[Mapping[str, str]], template_arguments: Mapping[str, Any] | None = None
+) -> tuple[str, list[tuple[int, int]]]:
     """The conversation as the model's template writes it, and the character span of every response in it.
 
     Args:
         conversation: ShareGPT turns, `{"from": human|gpt|system, "value": text}`.
+        template_arguments: what the template is rendered with besides the turns (`Model.chat_template_arguments`).
 
     Raises:
         TemplateError: the template is not prefix-preserving, or a turn has an unknown role.
@@ -46,7 +47,8 @@ def render(tokenizer: Any, conversation: Sequence[Mapping[str, str]]) -> tuple[s
         messages.append({"role": ROLES[turn["from"]], "content": turn["value"]})
 
     def rendered(turns: list[dict[str, str]], prompt: bool) -> str:
-        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **TEMPLATE_ARGUMENTS)
+        arguments = dict(template_arguments or {})
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **arguments)
 
     whole = rendered(messages, False)
     spans = []
@@ -80,13 +82,15 @@ def token_ranges(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, 
     return ranges
 
 
-def encode_conversations(tokenizer: Any, conversations: Sequence[Sequence[Mapping[str, str]]]) -> list[Encoded]:
-    """Token ids and masks of conversations.
+def encode_conversations(
+    tokenizer: Any, conversations: Sequence[Sequence[Mapping[str, str]]], template_arguments: Mapping[str, Any] | None = None
+) -> list[Encoded]:
+    """Token ids and masks of conversations, rendered with `template_arguments`.
 
     Raises:
         TemplateError: see `render`.
     """
-    rendered = [render(tokenizer, c) for c in conversations]
+    rendered = [render(tokenizer, c, template_arguments) for c in conversations]
     tokens = tokenizer([text for text, _ in rendered], return_offsets_mapping=True, add_special_tokens=False)
     return [
         Encoded(ids, token_ranges(offsets, spans))

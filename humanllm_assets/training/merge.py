@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 from resources.errors import Explained
+from resources.model_files import normalise_model_folder
 from resources.profile import PROJECT_ROOT
-from resources.training import make_readable
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 _COPIED_FROM_BASE = ("generation_config.json", "LICENSE", "NOTICE")
@@ -95,7 +95,7 @@ def merge(base: Path, tuned: Path, weight: float, out: Path) -> Path:
                 shutil.copyfile(base / name, partial / name)
         _clean_config(partial / "config.json")
         check_model_files(partial, like=base)
-        make_readable(partial)
+        normalise_model_folder(partial)
         partial.rename(out)
     finally:
         config.unlink()

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from resources.errors import Explained
 from resources.profile import Launch
 from resources.training import Work, die_with_launcher, rank_environment, record_process, write_json
 
@@ -29,7 +30,8 @@ def main() -> None:
         train(work)
     except BaseException as e:
         text = " ".join(str(e).split())[:500]
-        write_json(work.failure(rank), {"rank": rank, "time": time.time(), "error": f"{type(e).__name__}: {text}"})
+        error = text if isinstance(e, Explained) else f"{type(e).__name__}: {text}"
+        write_json(work.failure(rank), {"rank": rank, "time": time.time(), "error": error})
         raise
 
 

@@ -34,8 +34,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCa
 from humanllm_assets.training.deepspeed_config import deepspeed_config
 from humanllm_assets.training.encoding import Encoded, encode_continuations, encode_conversations
 from humanllm_assets.training.order import EMPTY, count_places, stream
+from resources.model_files import normalise_model_folder
 from resources.profile import Hyperparameters, Launch
-from resources.training import COMPLETE, TrainingError, Work, cut_log, make_readable, write_json
+from resources.training import COMPLETE, TrainingError, Work, cut_log, write_json
 
 _ENCODE_ROWS = 512  # samples encoded at once; bounds memory
 _REPORT_EVERY_S = 2.0  # live lines to Dagster; every step is in metrics.jsonl anyway
@@ -53,19 +54,22 @@ Report = Callable[[str, dict[str, Any]], None]
 # ---- samples ---------------------------------------------------------------------------------------------------------
 
 
-def encode_samples(work: Work, tokenizer: Any, objective: str, max_length: int) -> None:
+def encode_samples(work: Work, tokenizer: Any, max_length: int) -> None:
     """Write `encoded.arrow` and `dropped.parquet`: samples over `max_length` tokens are left out whole, never cut."""
     if work.encoded.is_file():
         return
     partial = work.encoded.with_suffix(".partial")
     dropped: list[dict[str, Any]] = []
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _ENCODED) as out:
-        for batch in pq.ParquetFile(work.settings()["samples"]).iter_batches(_ENCODE_ROWS):
+        settings = work.settings()
+        for batch in pq.ParquetFile(settings["samples"]).iter_batches(_ENCODE_ROWS):
             rows = batch.to_pydict()
-            if objective == "raw_continuation":
+            if settings["objective"] == "raw_continuation":
                 encoded = encode_continuations(tokenizer, rows["text"], rows["split_at"])
             else:
-                encoded = encode_conversations(tokenizer, [json.loads(c) for c in rows["conversations"]])
+                encoded = encode_conversations(
+                    tokenizer, [json.loads(c) for c in rows["conversations"]], settings["template_arguments"]
+                )
             kept = []
             for sample_id, sample in zip(rows["sample_id"], encoded, strict=True):
                 reason = "too_long" if len(sample.input_ids) > max_length else "no_response" if not sample.trained else None
@@ -290,7 +294,7 @@ def _train(work: Work, settings: dict[str, Any], hyper: Hyperparameters, launch:
         for checkpoint in work.checkpoints.glob("checkpoint-*"):
             if not (checkpoint / COMPLETE).is_file():
                 shutil.rmtree(checkpoint)
-        encode_samples(work, tokenizer, settings["objective"], hyper.max_length)
+        encode_samples(work, tokenizer, hyper.max_length)
     dist.barrier()
     samples = Samples(work.encoded, hyper)
     checkpoint = work.newest_checkpoint()
@@ -360,7 +364,7 @@ def _finish(work: Work, samples: Samples, settings: dict[str, Any], partial: Pat
     _merge_consumed(work, samples, settings["processes"])
     for pickle in partial.glob("*.bin"):
         pickle.unlink()  # transformers' own arguments; a model folder holds safetensors and text alone
-    make_readable(partial)
+    normalise_model_folder(partial)
     shutil.rmtree(work.model, ignore_errors=True)
     partial.rename(work.model)
     rows = [row for row in samples.places if row != EMPTY]

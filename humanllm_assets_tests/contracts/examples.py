@@ -12,7 +12,12 @@ import pyarrow.parquet as pq
 
 from humanllm_assets import sql
 from humanllm_assets import tables as schemas
-from humanllm_assets.contracts.suite import CUSTOM_QUERY, MEASURES, Contract, Expectation
+from humanllm_assets.contracts.suite import CUSTOM_QUERY, MEASURES, Contract, Expectation, Lists
+from humanllm_assets.quality.assets import qc_lists
+from humanllm_assets.synthesis.assets import user_text_lists
+from humanllm_assets.tasks.assets import task_lists
+from resources.item_kinds import ITEM_KINDS, USER_TEXTS
+from resources.profile import TASKS
 from resources.thresholds import Thresholds
 
 Row = dict[str, Any]
@@ -73,15 +78,22 @@ CUSTOM_BREAKS: dict[str, Row] = {
     "user_profiles:items.names_its_records": {"record_ids": []},
     "scenarios:items.parts_written": {"plots": "  "},
     "social_qa:items.parts_written": {"answer": None},
-    "qc_scores:scores.kept_answered": {"leakage": None},
     "task_datasets:samples.names_its_records": {"record_ids": None},
     "benchmark_items:items.answer_among_options": {"correct": "C"},
     "benchmark_scores:answers.is_correct": {"chosen": None},
 }
 
 
+LISTS: dict[str, Lists] = {
+    "user_profiles": user_text_lists(USER_TEXTS),
+    "qc_scores": qc_lists(ITEM_KINDS),
+    "task_datasets": task_lists(TASKS),
+}
+
+
 def load(suite: str, thresholds: Thresholds | None = None) -> Contract:
-    return Contract.load(suite, thresholds or Thresholds(), "reddit" if suite == "eligible" else None)
+    source = "reddit" if suite == "eligible" else None
+    return Contract.load(suite, thresholds or Thresholds(), source, LISTS.get(suite))
 
 
 def good_measures(contract: Contract) -> dict[str, float]:
@@ -106,13 +118,19 @@ def good_rows(suite: str) -> dict[str, list[Row]]:
     return {table: [row] for table, (_, row) in GOOD[suite].items()}
 
 
+def _selected_by(condition: Mapping[str, Any]) -> Row:
+    """Column values that a condition selects."""
+    if condition["type"] == "and":
+        return {name: value for part in condition["conditions"] for name, value in _selected_by(part).items()}
+    return {condition["column"]["name"]: condition["parameter"]}
+
+
 def _breaking_values(suite: str, e: Expectation) -> Row:
     """Column values that break one row-wise expectation."""
     k = e.kwargs
     if e.type == CUSTOM_QUERY:
         return CUSTOM_BREAKS[f"{suite}:{e.id}"]
-    condition = k.get("row_condition")
-    values: Row = {condition["column"]["name"]: condition["parameter"]} if condition else {}
+    values = _selected_by(k["row_condition"]) if "row_condition" in k else {}
     match e.type:
         case "expect_column_values_to_not_be_null":
             values[k["column"]] = None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from humanllm_assets import tables as schemas
 from humanllm_assets.contracts.suite import MEASURES, SUITES, Contract, ContractError
-from humanllm_assets.quality.judge import APPLIES
+from humanllm_assets.quality.assets import qc_lists
+from humanllm_assets.quality.judge import threshold
 from humanllm_assets_tests.contracts import examples
+from resources.item_kinds import ITEM_KINDS, QA
 from resources.sources import RedditRules
 from resources.thresholds import Rules, Thresholds
 
@@ -85,8 +87,6 @@ def test_rules_and_contract_read_the_same_threshold() -> None:
 
 
 def test_qc_verdict_and_contract_read_the_same_thresholds() -> None:
-    from humanllm_assets.quality.judge import threshold
-
     for thresholds in (Thresholds(), STRICTER):
         kept = {
             e.kwargs["column"]: e.kwargs for e in examples.load("qc_scores", thresholds).expectations if e.id.endswith("_kept")
@@ -149,19 +149,63 @@ def test_descriptions_say_the_rules_with_their_numbers() -> None:
     assert "items.n_words >= 100 and <= 400 for at least 90% of the rows where kind = profile" in words
 
 
-def test_the_answered_metrics_of_the_suite_are_those_that_the_judge_is_asked_for() -> None:
-    import duckdb
+def test_the_contract_asks_of_each_kind_the_metrics_that_it_declares() -> None:
+    contract = examples.load("qc_scores")
+    asked = {
+        (e.kwargs["row_condition"]["conditions"][1]["parameter"], e.kwargs["column"])
+        for e in contract.tier("critical")
+        if e.id.endswith("_answered")
+    }
+    assert asked == {(kind.name, metric) for kind in ITEM_KINDS for metric in kind.metrics}
+    (kinds,) = [e.kwargs["value_set"] for e in contract.expectations if e.id == "scores.item_kind"]
+    assert kinds == [kind.name for kind in ITEM_KINDS]
+    assert "scores.leakage is never null where kept = true and item_kind = qa (Q2)" in contract.describe("critical")
 
-    (query,) = [
-        e.kwargs["unexpected_rows_query"] for e in examples.load("qc_scores").expectations if e.id == "scores.kept_answered"
+
+def test_a_declared_metric_is_part_of_the_contracts_version() -> None:
+    without_leakage = replace(QA, metrics=tuple(m for m in QA.metrics if m != "leakage"))
+    changed = Contract.load("qc_scores", Thresholds(), lists=qc_lists([*ITEM_KINDS[:-1], without_leakage]))
+    assert changed.version != examples.load("qc_scores").version
+    assert examples.load("qc_scores").rules.keys() - changed.rules.keys() == {"scores.qa_leakage_answered"}
+
+
+LISTED = """
+description: A table.
+tables:
+  records:
+    key: record_id
+    expectations:
+      - each: limits
+        id: "{kind}_words"
+        type: expect_column_values_to_be_between
+        kwargs: {column: n, min_value: "{shortest}", max_value: "{longest}"}
+      - each: limits
+        id: "{kind}_query"
+        type: unexpected_rows_expectation
+        kwargs: {unexpected_rows_query: "SELECT record_id FROM {batch} WHERE kind = {kind}"}
+        description: no {kind}
+      - {id: kinds, type: expect_column_values_to_be_in_set, kwargs: {column: kind, value_set: {$VALUES: limits.kind}}}
+"""
+
+
+def test_an_expectation_is_written_once_and_repeated_for_every_row_of_its_list() -> None:
+    limits = [
+        {"kind": "a'b", "shortest": None, "longest": 3},
+        {"kind": "c", "shortest": {"$PARAMETER": "words.profile_min"}, "longest": None},
     ]
-    with duckdb.connect() as con:
-        for kind, applies in APPLIES.items():
-            for metric in schemas.METRICS:
-                row: dict[str, Any] = examples.SCORE | {"item_kind": kind, metric: None}
-                columns = ", ".join(f"${name} as {name}" for name in row)
-                found = con.execute(query.replace("{batch}", f"(select {columns})"), row).fetchall()
-                assert bool(found) == (metric in applies), f"{kind} without {metric}"
+    contract = Contract.parse("example", LISTED, Thresholds(), lists={"limits": limits})
+    found = {e.id: e for e in contract.expectations}
+    assert list(found) == ["records.a'b_words", "records.c_words", "records.a'b_query", "records.c_query", "records.kinds"]
+    assert found["records.a'b_words"].kwargs == {"column": "n", "max_value": 3}
+    assert found["records.c_words"].kwargs == {"column": "n", "min_value": 100}
+    assert found["records.a'b_query"].kwargs["unexpected_rows_query"] == "SELECT record_id FROM {batch} WHERE kind = 'a''b'"
+    assert found["records.c_query"].rule == "records: no c"
+    assert found["records.kinds"].kwargs["value_set"] == ["a'b", "c"]
+
+
+def test_a_list_that_was_not_given_is_named() -> None:
+    with pytest.raises(ContractError, match="reads the list `limits`, which was not given"):
+        Contract.parse("example", LISTED, Thresholds())
 
 
 def test_loading_contracts_and_checks_does_not_import_great_expectations() -> None:

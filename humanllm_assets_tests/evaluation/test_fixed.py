@@ -11,14 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from humanllm_assets.evaluation.fixed import (
-    TOM_GROUPS,
-    BadBenchmark,
-    MissingBenchmark,
-    ability_group,
-    motivebench_items,
-    tombench_items,
-)
+from humanllm_assets.evaluation.benchmarks.motivebench import motivebench_items
+from humanllm_assets.evaluation.benchmarks.tombench import GROUPS, ability_group, tombench_items
+from humanllm_assets.evaluation.fixed import BadBenchmark, MissingBenchmark
 
 LETTERS = "ABCDEF"
 
@@ -116,14 +111,14 @@ def test_real_tombench(language: str):
     questions = {i["item_id"].partition("#")[0]: i for i in items}
     assert len(items) == 5 * len(questions) == 5 * 2860
     assert Counter(ability_group(i["task"]) for i in questions.values()) == dict(
-        zip(TOM_GROUPS, (420, 180, 340, 290, 882, 748), strict=True)
+        zip(GROUPS, (420, 180, 340, 290, 882, 748), strict=True)
     )
     sizes = Counter(len(orjson.loads(i["options"])) for i in questions.values())
     assert sizes[2] == {"en": 483, "zh": 484}[language] and sizes[4] + sizes[2] + sizes[3] == 2860
     chance = defaultdict(list)
     for i in questions.values():
         chance[ability_group(i["task"])].append(1 / len(orjson.loads(i["options"])))
-    means = [sum(v) / len(v) for v in (chance[g] for g in TOM_GROUPS)]
+    means = [sum(v) / len(v) for v in (chance[g] for g in GROUPS)]
     assert means == pytest.approx([0.262, 0.278, 0.276, 0.250, 0.262, 0.373], abs=0.0015)
 
 

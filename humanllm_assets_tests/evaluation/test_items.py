@@ -9,23 +9,25 @@ from typing import Any
 import orjson
 import pytest
 
-from humanllm_assets.evaluation import applications as apps
-from humanllm_assets.evaluation.items import (
-    CONTROLS,
+from humanllm_assets.asking.questions import Sink, Tally
+from humanllm_assets.evaluation.benchmarks import application as apps
+from humanllm_assets.evaluation.benchmarks.choice import (
+    CHOICE_SUBTASKS,
     choice_items,
-    choose_samples,
     fit_length,
-    item_selection_items,
     near_duplicates,
     plain_text,
     write_distractors,
 )
+from humanllm_assets.evaluation.benchmarks.item_selection import item_selection_items
+from humanllm_assets.evaluation.controls import CONTROLS
+from humanllm_assets.evaluation.items import choose_samples
 from humanllm_assets.partitions import pairs
 from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets.tasks.split import stable_int
 from humanllm_assets_tests.tasks.world import connect, prose, rows
-from resources.engine import LLMReply, LLMRequest
-from resources.profile import Distractor, Role
+from resources.llm.requests import LLMReply, LLMRequest
+from resources.profile import Distractor, ProfileError, Role
 from resources.thresholds import Tasks
 
 LIMITS = Tasks(test_fraction=0.6)
@@ -64,14 +66,15 @@ def samples() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module", params=["profile_generation", "scenario_generation", "social_qa", "writing_imitation"])
 def built(request: pytest.FixtureRequest, samples: list[dict[str, Any]]):
-    from humanllm_assets.evaluation.items import CHOICE_SUBTASKS
-
     task = request.param
     chosen = choose_samples(samples, task, CHOICE_SUBTASKS[task], "bench", 40)
-    engine = FakeEngine()
-    written, failures = write_distractors(engine, chosen, WRITERS, Role(model="x", max_tokens=99), print)  # type: ignore[arg-type]
+    engine, counts, failures = FakeEngine(), Tally(), []
+    with Sink(lambda table, rows: failures.extend(rows)) as sink:
+        role = Role(model="x", max_tokens=99)
+        written = write_distractors(engine, chosen, WRITERS, role, print, counts, sink)  # type: ignore[arg-type]
     assert [(r.model, r.seed, r.temperature, r.max_tokens) for r in engine.roles] == [(w.model, w.seed, 0.7, 99) for w in WRITERS]
     assert len(failures) == 7 * (len(chosen) // 10) and all(f["reason"] == "refused:400" for f in failures)
+    assert counts.check().asked == 7 * len(chosen) and counts.failed.total() == len(failures)
     return task, chosen, choice_items(samples, "bench", task, written, 40)
 
 
@@ -157,7 +160,8 @@ def test_controls_keep_the_options_and_hide_the_person(built):
 
 def test_items_are_equal_on_rerun_and_under_row_order(built, samples):
     task, chosen, result = built
-    written, _ = write_distractors(FakeEngine(), chosen, WRITERS, Role(model="x"), print)  # type: ignore[arg-type]
+    sink = Sink(lambda table, rows: None)
+    written = write_distractors(FakeEngine(), chosen, WRITERS, Role(model="x"), print, Tally(), sink)  # type: ignore[arg-type]
     assert choice_items(samples[::-1], "bench", task, written, 40).items == result.items
 
 
@@ -216,12 +220,11 @@ def test_plain_text_and_length():
 def test_applications_ask_judge_and_score(samples, name):
     items = apps.application_items(samples, "app", name, 4)
     assert len(items) == 4
-    requests = list(apps.application_requests(items))
-    texts: dict[str, str | None] = {r.key: "My answer" for r in requests}
-    texts[items[3]["item_id"]] = None
-    judged = list(apps.judge_requests(name, items, texts))
+    questions = list(apps.application_questions(name, items))
+    texts = {q.key: "My answer" for q in questions[:3]}
+    judged = [q.request for q in apps.judge_questions(name, items, texts)]
     assert len(judged) == 3
-    app = apps.application(name)
+    app = apps.application(name, "app")
     assert all(r.schema is app.scores for r in judged)
     message = judged[0].messages[-1][1]
     assert "<answer>\nMy answer\n</answer>" in message and all(m in message for m in app.metrics)
@@ -237,5 +240,5 @@ def test_judge_scores_are_whole_numbers_from_one_to_ten():
     for bad in (0, 11, 7.5):
         with pytest.raises(ValidationError):
             apps.ProfileScores(faithfulness=bad, realism=5, coverage=5)  # type: ignore[arg-type]
-    with pytest.raises(KeyError, match="human_explainer"):
-        apps.application("nothing")
+    with pytest.raises(ProfileError, match="benchmarks.app: .*`nothing`.*human_explainer"):
+        apps.application("nothing", "app")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from humanllm_assets.evaluation.applications import (
-    application_answers,
-    application_items,
-    application_requests,
-    judge_requests,
-    reply_text,
-)
-from humanllm_assets.evaluation.items import choice_items, choose_samples, item_selection_items, write_distractors
-from humanllm_assets.evaluation.reports import benchmark_numbers
-from humanllm_assets.evaluation.scoring import choice_requests, choice_role, compare, score_replies, summary_rows
+from humanllm_assets.asking.questions import Sink, Tally
+from humanllm_assets.evaluation.benchmark_report import benchmark_numbers
+from humanllm_assets.evaluation.benchmarks import load_kind
+from humanllm_assets.evaluation.benchmarks.application import application_items
+from humanllm_assets.evaluation.benchmarks.choice import choice_items, write_distractors
+from humanllm_assets.evaluation.benchmarks.item_selection import item_selection_items
+from humanllm_assets.evaluation.contest import Contest, contestant_role
+from humanllm_assets.evaluation.items import choose_samples
+from humanllm_assets.evaluation.scoring import compare
 from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets_tests.tasks.world import connect, rows
-from resources.dummy_server import DummyServer
-from resources.engine import Engine
+from resources.llm.dummy_server import DummyServer
+from resources.llm.engine import Engine
 from resources.profile import Benchmark, Distractor, Model, Role, load_profile
 from resources.thresholds import Tasks
 
@@ -44,10 +45,19 @@ def samples():
     return result
 
 
+def contest(engine: Engine, name: str, benchmark: Benchmark, items: list, judge: Role | None = None) -> Contest:
+    """The contestant `dummy` in front of a benchmark, without a step's store."""
+    roles = {"application_judge": judge} if judge else {}
+    step = SimpleNamespace(engine=engine, partition=name, log=quiet, profile=SimpleNamespace(roles=roles))
+    role = contestant_role(Role(model="base"), benchmark, "base")
+    return Contest(step, benchmark, "dummy", "base", role, items, Tally(), Sink(lambda table, rows: None))  # type: ignore[arg-type]
+
+
 def test_choice_benchmarks(engine: Engine, samples: list):
     role = Role(model="base", max_tokens=64)
     chosen = choose_samples(samples, "social_qa", None, "qa", 8)
-    written, _ = write_distractors(engine, chosen, [Distractor(model="writer", seed=s) for s in range(4)], role, quiet)
+    writers, sink = [Distractor(model="writer", seed=s) for s in range(4)], Sink(lambda table, rows: None)
+    written = write_distractors(engine, chosen, writers, role, quiet, Tally(), sink)
     built = {
         "qa": choice_items(samples, "qa", "social_qa", written, 8).items,
         "items": item_selection_items(samples, "items", 20).items,
@@ -58,24 +68,22 @@ def test_choice_benchmarks(engine: Engine, samples: list):
     }
     summaries = []
     for name, items in built.items():
-        asked = choice_role(role, benchmarks[name], "base")
-        replies = engine.ask(asked, choice_requests(items, ["base"]), label=name, log=quiet)
-        answers = list(score_replies(items, replies, "dummy", ["base"]))
+        kind, asked = load_kind(benchmarks[name].kind), contest(engine, name, benchmarks[name], items)
+        answers = kind.answer(asked)
+        assert asked.counts.check().answered == len(items)
         assert len(answers) == len(items) and {a["item_id"] for a in answers} == {i["item_id"] for i in items}
         assert sum(a["chosen"] is not None for a in answers) > len(answers) / 2 and any(a["rank"] for a in answers)
         assert all(d.value == 0 for d in compare(answers, answers).values())
-        summaries += summary_rows(benchmarks[name].kind, items, answers)
+        summaries += kind.summarise(items, answers)
     assert {"accuracy", "mrr", "minus_other_persona", "chance"} <= {s["metric"] for s in summaries}
     assert any(r["column"] == "Social QA" and r["value"] is not None for r in benchmark_numbers(summaries, benchmarks))
 
 
 def test_application(engine: Engine, samples: list):
     items = application_items(samples, "app", "human_explainer", 5)
-    role = Role(model="base", max_tokens=128)
-    texts = {r.key: reply_text(r) for r in engine.ask(role, application_requests(items), label="app", log=quiet)}
-    verdicts = {
-        r.key: r.value for r in engine.ask(role, judge_requests("human_explainer", items, texts), label="judge", log=quiet)
-    }
-    answers = list(application_answers("human_explainer", "dummy", items, texts, verdicts))  # type: ignore[arg-type]
+    benchmark = Benchmark(kind="application", subset="human_explainer", max_tokens=128)
+    kind, asked = load_kind("application"), contest(engine, "app", benchmark, items, Role(model="base", max_tokens=128))
+    answers = kind.answer(asked)
+    assert asked.counts.check().asked == 10
     assert len(answers) == 15 and all(1 <= a["score"] <= 10 for a in answers if a["score"] is not None)
-    assert {r["metric"] for r in summary_rows("application", items, answers)} >= {"alignment", "average", "unscored_rate"}
+    assert {r["metric"] for r in kind.summarise(items, answers)} >= {"alignment", "average", "unscored_rate"}

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from humanllm_assets.evaluation import benchmark_report as bp
 from humanllm_assets.evaluation import reports as rp
-from humanllm_assets.evaluation.scoring import Estimate
+from humanllm_assets.evaluation.estimates import Estimate
+from humanllm_assets.evaluation.paper import paper_numbers
 from humanllm_assets.pages import plots
 from resources.profile import Benchmark
 
@@ -60,12 +62,12 @@ SUMMARIES = [
         summary("app-explainer", contestant, "logical_consistency", 8.9 + shift, "fixed"),
     )
 ]
-DIFFERENCE = rp.Difference("qwen2.5-7b", "qwen2.5-7b-humanllm", "items", "catalogue", Estimate(0.1, 0.07, 0.13, 1234))
+DIFFERENCE = bp.Difference("qwen2.5-7b", "qwen2.5-7b-humanllm", "items", "catalogue", Estimate(0.1, 0.07, 0.13, 1234))
 
 
 @pytest.fixture(scope="module")
 def benchmark_page():
-    return rp.benchmark_report(rp.BenchmarkInputs(SUMMARIES, [DIFFERENCE], BENCHMARKS, CONTEXT))
+    return bp.benchmark_report(bp.BenchmarkInputs(SUMMARIES, [DIFFERENCE], BENCHMARKS, CONTEXT))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def test_pages_refer_to_nothing_outside_and_say_what_they_are(name: str, request
 
 
 def test_pages_are_equal_on_rerun(benchmark_page):
-    assert rp.benchmark_report(rp.BenchmarkInputs(SUMMARIES, [DIFFERENCE], BENCHMARKS, CONTEXT)) == benchmark_page
+    assert bp.benchmark_report(bp.BenchmarkInputs(SUMMARIES, [DIFFERENCE], BENCHMARKS, CONTEXT)) == benchmark_page
 
 
 def test_funnel_shows_its_numbers_beside_the_papers(funnel_page):
@@ -146,7 +148,7 @@ def test_benchmark_tables_show_their_numbers_beside_the_papers(benchmark_page):
 
 def test_numbers_from_a_few_answers_are_not_to_be_believed(benchmark_page):
     few = [{**s, "n": 3} if s["benchmark"] == "qa" else s for s in SUMMARIES]
-    html, _ = rp.benchmark_report(rp.BenchmarkInputs(few, [DIFFERENCE], BENCHMARKS, CONTEXT))
+    html, _ = bp.benchmark_report(bp.BenchmarkInputs(few, [DIFFERENCE], BENCHMARKS, CONTEXT))
     assert "rest on 3 answers" in html and "rest on" not in benchmark_page[0]
 
 
@@ -163,12 +165,12 @@ def test_a_legend_fits_its_figure():
 def test_tables_without_results_say_so(benchmark_page):
     html, _ = benchmark_page
     assert re.search(r"<h2>Table B2: profile generation</h2>\s*<p>[^<]*</p>\s*<p>Not run.</p>", html)
-    nothing, rows = rp.benchmark_report(rp.BenchmarkInputs([], [], {}, CONTEXT))
+    nothing, rows = bp.benchmark_report(bp.BenchmarkInputs([], [], {}, CONTEXT))
     assert rows == [] and nothing.count("Not run") >= 8
 
 
 def test_paper_numbers_are_consistent():
-    printed = rp.paper_numbers()
+    printed = paper_numbers()
     assert set(printed["tables"]) == {"A1", "1", "2", "3", "B2", "B3", "B4"}
     for name, table in printed["tables"].items():
         assert all(len(row) == len(table["columns"]) for row in table["rows"].values())

@@ -7,8 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from humanllm_assets.asking.questions import Failed, Question, Ranked, Verbatim
+from humanllm_assets.evaluation import estimates as es
 from humanllm_assets.evaluation import scoring as sc
-from resources.engine import LLMReply
+from humanllm_assets.evaluation.benchmarks import application, motivebench, tombench
+from humanllm_assets.evaluation.contest import contestant_role
 from resources.profile import Benchmark, Role
 
 AB = ["A", "B", "C"]
@@ -60,12 +63,13 @@ def item(number: int, correct: str = "A", control: str = "none", name: str = "ll
     }
 
 
-def reply(key: str, text: str, top: tuple[tuple[str, float], ...] = ()) -> LLMReply:
-    return LLMReply(key, text, text, None, 1, 1, 1, False, top)
+def reply(item: dict[str, Any], text: str, top: tuple[tuple[str, float], ...] = ()) -> tuple[Question, Ranked]:
+    return Question(item["item_id"], "", Verbatim("choice"), {}, item), Ranked(text, top)
 
 
 def test_requests_show_prompt_options_and_the_order_to_answer_by_letter():
-    (request,) = sc.choice_requests([item(1)])
+    (question,) = sc.choice_questions([item(1)])
+    request = question.request
     (role, text), *rest = request.messages
     assert (role, rest, request.schema, request.logprobs) == ("user", [], None, 20)
     assert (
@@ -73,15 +77,15 @@ def test_requests_show_prompt_options_and_the_order_to_answer_by_letter():
         and "\nA. text A\nB. text B\n" in text
         and text.endswith("the letter of the right option alone.")
     )
-    (chinese,) = sc.choice_requests([item(1, name="fixed", source="zh")])
-    assert "只回答" in chinese.messages[0][1]
+    (chinese,) = sc.choice_questions([item(1, name="fixed", source="zh")])
+    assert "只回答" in chinese.request.messages[0][1]
 
 
 def test_a_models_own_distractors_are_left_out_of_its_row():
     one = item(1, correct="C")
     shown = sc.shown_options(one, ["mA"])
     assert [(o["label"], o["item_label"]) for o in shown] == [("A", "B"), ("B", "C"), ("C", "D"), ("D", "E")]
-    (answer,) = sc.score_replies([one], [reply(one["item_id"], "B")], "x", ["mA"])
+    (answer,) = sc.score_choices([reply(one, "B")], "x", ["mA"])
     assert (answer["chosen"], answer["correct"], answer["is_correct"], answer["position"], answer["n_options"]) == (
         "C",
         "C",
@@ -97,10 +101,8 @@ def test_summary_by_hand():
         item(n, "A" if n % 2 else "B", "options_only") for n in range(4)
     ]
     texts = ["B", "A", "A", "nonsense"]
-    replies = [
-        reply(i["item_id"], t, (("A", -1.0), ("B", -2.0))) for i, t in zip(items, [*texts, "B", "B", "B", "B"], strict=True)
-    ]
-    rows = sc.summarise(items, sc.score_replies(items, replies, "base"))
+    replies = [reply(i, t, (("A", -1.0), ("B", -2.0))) for i, t in zip(items, [*texts, "B", "B", "B", "B"], strict=True)]
+    rows = sc.summarise_choices(items, sc.score_choices(replies, "base"))
     real = {r["metric"]: r for r in rows if r["control"] == "none"}
     assert real["accuracy"]["value"] == 0.5 and real["accuracy"]["n"] == 4
     assert real["invalid_rate"]["value"] == 0.25 and real["chance"]["value"] == pytest.approx(0.2)
@@ -114,7 +116,7 @@ def test_summary_by_hand():
 
 def test_hit_and_reciprocal_rank_are_left_out_without_log_probabilities():
     items = [item(1)]
-    rows = sc.summarise(items, sc.score_replies(items, [reply(items[0]["item_id"], "A")], "base"))
+    rows = sc.summarise_choices(items, sc.score_choices([reply(items[0], "A")], "base"))
     assert not {"hit_at_1", "mrr"} & {r["metric"] for r in rows}
 
 
@@ -126,27 +128,25 @@ def test_popularity_baseline_shares_ties():
         item(n, "A", name="catalogue", options=o)
         for n, o in enumerate((options(5, 1, 0, 0), options(2, 2, 0, 0), options(0, 1, 1, 1)))
     ]
-    rows = sc.summarise(items, sc.score_replies(items, [reply(i["item_id"], "A") for i in items], "base"))
+    rows = sc.summarise_choices(items, sc.score_choices([reply(i, "A") for i in items], "base"))
     assert {r["metric"]: r["value"] for r in rows}["popularity"] == pytest.approx((1 + 0.5 + 0) / 3)
 
 
 def test_intervals_resample_users_not_answers():
     answers = [(u, float(u == "a")) for u in ("a", "b") for _ in range(500)]
-    found = sc.estimate(answers)
+    found = es.estimate(answers)
     assert found and found.value == 0.5 and (found.low, found.high) == (0.0, 1.0) and found.n == 1000
-    assert sc.estimate([]) is None
-    assert sc.estimate(answers) == sc.estimate(answers[::-1])
+    assert es.estimate([]) is None
+    assert es.estimate(answers) == es.estimate(answers[::-1])
 
 
 def test_paired_difference():
     items = [item(n) for n in range(6)]
-    base = list(sc.score_replies(items, [reply(i["item_id"], "A" if n < 2 else "B") for n, i in enumerate(items)], "base"))
-    merged = list(
-        sc.score_replies(items, [reply(i["item_id"], "A" if n < 5 else "B") for n, i in enumerate(items[:5])], "merged")
-    )
+    base = list(sc.score_choices([reply(i, "A" if n < 2 else "B") for n, i in enumerate(items)], "base"))
+    merged = list(sc.score_choices([reply(i, "A" if n < 5 else "B") for n, i in enumerate(items[:5])], "merged"))
     found = sc.compare(base, merged)["llm"]
     assert found.n == 5 and found.value == pytest.approx(3 / 5)
-    assert sc.compare(base, base)["llm"] == sc.Estimate(0.0, 0.0, 0.0, 6)
+    assert sc.compare(base, base)["llm"] == es.Estimate(0.0, 0.0, 0.0, 6)
 
 
 def tom(question: str, ask: int, ability: str, story: str, order: str = "AB") -> dict[str, Any]:
@@ -160,8 +160,8 @@ def test_tombench_majority_by_original_option():
     items = [tom("q:0", n, "Belief: x", "s", o) for n, o in enumerate(orders)]
 
     def vote(*texts: str) -> bool:
-        replies = [reply(i["item_id"], t) for i, t in zip(items, texts, strict=True)]
-        (found,) = sc.tombench_votes(items, sc.score_replies(items, replies, "x"))
+        replies = [reply(i, t) for i, t in zip(items, texts, strict=True)]
+        (found,) = tombench.tombench_votes(items, sc.score_choices(replies, "x"))
         return found.is_correct
 
     assert vote("A", "B", "A", "A", "B")  # origins A A A B B
@@ -173,15 +173,15 @@ def test_tombench_majority_by_original_option():
 
 def test_tombench_averages_by_hand():
     votes = [
-        sc.TomVote("1", "s1", "Knowledge: a", True),
-        sc.TomVote("2", "s1", "Knowledge: a", True),
-        sc.TomVote("3", "s2", "Knowledge: a", True),
-        sc.TomVote("4", "s3", "Knowledge: a ", False),  # the trailing blank is an ability of its own
-        sc.TomVote("5", "s4", "Emotion: b", True),
-        sc.TomVote("6", "s5", "Non-Literal Communication: Faux pas", False),
-        sc.TomVote("7", "s6", "Non-literal communication: Humor", True),
+        tombench.TomVote("1", "s1", "Knowledge: a", True),
+        tombench.TomVote("2", "s1", "Knowledge: a", True),
+        tombench.TomVote("3", "s2", "Knowledge: a", True),
+        tombench.TomVote("4", "s3", "Knowledge: a ", False),  # the trailing blank is an ability of its own
+        tombench.TomVote("5", "s4", "Emotion: b", True),
+        tombench.TomVote("6", "s5", "Non-Literal Communication: Faux pas", False),
+        tombench.TomVote("7", "s6", "Non-literal communication: Humor", True),
     ]
-    found = sc.tombench_summary(votes)
+    found = tombench.tombench_summary(votes)
     pooled, by_ability = found["pooled"], found["by_ability"]
     assert pooled["Knowledge"].value == 0.75 and by_ability["Knowledge"].value == 0.5
     assert pooled["Avg."].value == pytest.approx((0.75 + 1 + 0.5) / 3)
@@ -194,12 +194,18 @@ def test_application_means():
         {"benchmark": "app", "contestant": "x", "metric": m, "score": s, "user_id": u}
         for u, m, s in [("a", "style", 8), ("b", "style", 6), ("a", "content", 4), ("b", "content", None)]
     ]
-    found = {r["metric"]: r["value"] for r in sc.application_summary(answers)}
+    found = {r["metric"]: r["value"] for r in application.summarise([], answers)}
     assert found == {"style": 7.0, "content": 4.0, "average": 5.5, "unscored_rate": 0.25}
 
 
 def test_role_of_a_contestant_follows_the_benchmark():
     base = Role(model="x", temperature=0.7, seed=3)
-    role = sc.choice_role(base, Benchmark(kind="motivebench", folder="f", subset="Amazon"), "y")
+    role = motivebench.penalize_repetition(contestant_role(base, Benchmark(kind="motivebench", folder="f", subset="Amazon"), "y"))
     assert (role.model, role.temperature, role.repetition_penalty, role.max_tokens, role.seed) == ("y", 0.0, 1.05, 16, 3)
-    assert sc.choice_role(base, Benchmark(kind="tombench", folder="f"), "y").repetition_penalty == 1.0
+    assert contestant_role(base, Benchmark(kind="tombench", folder="f"), "y").repetition_penalty == 1.0
+
+
+def test_a_question_without_reply_is_answered_wrongly_by_the_empty_text():
+    question, _ = reply(item(1), "")
+    (answer,) = sc.score_choices([(question, Failed("refused:400"))], "base")
+    assert (answer["reply"], answer["chosen"], answer["is_correct"], answer["rank"]) == ("", None, False, None)

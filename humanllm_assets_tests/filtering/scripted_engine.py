@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from resources.engine import LLMReply, LLMRequest
+from resources.llm.requests import LLMReply, LLMRequest
 from resources.profile import Role
 
 ROLE = Role(model="tiny")

@@ -9,7 +9,7 @@ import pytest
 from humanllm_assets.filtering.rewriting import clean_text, is_english, mask_text, private_data, rewrite_and_label
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Answer, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import ENGLISH, record, with_table
-from resources.engine import LLMRequest
+from resources.llm.requests import LLMRequest
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Labels

@@ -25,7 +25,7 @@ from humanllm_assets.lineage.step import run_step
 from humanllm_assets.pages.model_card import write_lineage
 from resources.files import sha256_file
 from resources.home import Home
-from resources.journal import Answer, Journal
+from resources.llm.journal import Answer, Journal
 from resources.profile import Profile, load_profile
 
 SLICES = ("one", "two")
@@ -134,8 +134,8 @@ class Audited:
             node("task_datasets", {"samples": t.SAMPLES, "dropped": t.DROPPED_SAMPLES}, self._samples, pair,
                  Dep("filtered_reddit", every(pair, SLICES)), Dep("user_profiles", every(pair, source)), Dep("qc_scores", every(pair, source))),
             node("sft_checkpoint", {"consumed": t.CONSUMED, "metrics": t.TRAINING_METRICS}, self._train, (RECIPE,),
-                 Dep("task_datasets", every((RECIPE,), pair))),
-            node("merged_model", {"check": t.MERGE_CHECK}, self._merge, (RECIPE,), Dep("sft_checkpoint", same((RECIPE,)))),
+                 Dep("task_datasets", every((RECIPE,), pair)), keeps_forever=True),
+            node("merged_model", {"check": t.MERGE_CHECK}, self._merge, (RECIPE,), Dep("sft_checkpoint", same((RECIPE,))), keeps_forever=True),
             node("benchmark_items", {"items": t.BENCHMARK_ITEMS}, self._items, ("writing",), Dep("task_datasets", every(("writing",), pair))),
             node("benchmark_scores", {"answers": t.ANSWERS}, self._answers, ("writing|tiny",),
                  Dep("benchmark_items", {"writing|tiny": ("writing",)}), Dep("merged_model", {"writing|tiny": (RECIPE,)})),

@@ -28,9 +28,10 @@ from humanllm_assets.lineage.nodes import Dep, Graph, Node, Runtime, Step, StepE
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.step import run_step
 from humanllm_assets.sql import Column
-from resources.dummy_server import DummyServer, _json
-from resources.engine import Engine, LLMRequest
 from resources.home import Home
+from resources.llm.dummy_server import DummyServer, _json
+from resources.llm.engine import Engine
+from resources.llm.requests import LLMRequest
 from resources.profile import Model, Role, load_profile
 
 Item = tuple[str, str]

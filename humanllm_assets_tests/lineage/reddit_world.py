@@ -22,9 +22,9 @@ from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage.nodes import Graph, Runtime
 from humanllm_assets.lineage.step import run_step
 from humanllm_assets_tests.conftest import Project, small_profile
-from resources import dummy_server
-from resources.dummy_server import DummyServer
-from resources.engine import Engine
+from resources.llm import dummy_server
+from resources.llm.dummy_server import DummyServer
+from resources.llm.engine import Engine
 
 USERS = {"one": ("alice", "bella", "carol", "doris"), "two": ("elena", "fiona")}
 NAMES = tuple(name for names in USERS.values() for name in names)

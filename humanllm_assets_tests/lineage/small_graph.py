@@ -29,6 +29,7 @@ class World:
     factor: int = 10
     at_least: int = 0
     computed: list[tuple[str, str]] = field(default_factory=list)
+    kept_forever: str = ""  # a node that keeps what it made
     verdict: Mapping[str, Any] = field(default_factory=dict)
     profile: Profile = field(default_factory=lambda: load_profile("paper"))
 
@@ -65,6 +66,7 @@ class World:
                     tables={"rows": NUMBERS},
                     deps=(Dep("scaled", every(("",), slices)),),
                     compute=self._total,
+                    keeps_forever=self.kept_forever == "total",
                 ),
             ]
         )

@@ -118,10 +118,14 @@ def test_an_edit_of_anything_else_does_not(tmp_path, old, new):
 
 def test_every_asset_versions_its_own_function_and_the_science_it_uses(tmp_path):
     graph = build_graph(load_profile("local"), Home(tmp_path))
-    assert "humanllm_assets.filtering.assets:_filtered" in graph["filtered_reddit"].code_versions
-    assert "humanllm_assets.filtering.selection" in graph["filtered_reddit"].code_versions
-    assert "humanllm_assets.sources.readers" in graph["eligible_reddit"].code_versions
-    assert "humanllm_assets.training.encoding" in graph["sft_checkpoint"].code_versions
-    assert "humanllm_assets.evaluation.scoring" in graph["benchmark_scores"].code_versions
+
+    def versions(name: str) -> dict[str, str]:
+        return graph[name].code_versions(graph[name].partitions[0])
+
+    assert "humanllm_assets.filtering.assets:_filtered" in versions("filtered_reddit")
+    assert "humanllm_assets.filtering.selection" in versions("filtered_reddit")
+    assert "humanllm_assets.sources.readers" in versions("eligible_reddit")
+    assert "humanllm_assets.training.encoding" in versions("sft_checkpoint")
+    assert "humanllm_assets.evaluation.scoring" in versions("benchmark_scores")
     for node in graph.nodes.values():
-        assert node.code_versions, node.name
+        assert versions(node.name), node.name

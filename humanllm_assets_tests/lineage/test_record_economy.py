@@ -23,15 +23,15 @@ from humanllm_assets_tests.lineage.reddit_world import (
     run_graph,
     submission,
 )
-from resources import dummy_server
-from resources.dummy_server import DummyServer
+from resources.llm import dummy_server
+from resources.llm.dummy_server import DummyServer
 from resources.prompting.prompts import PROMPTS, Prompt
 
 BY_PLACE = sorted(USERS["one"], key=lambda name: user_hash(f"reddit/{name}"))
 ASKED = {*NAMES} - {BY_PLACE[-1]}  # the last of slice `one` has no place
-PER_RECORD = {"Rewritten": 1, "Labelled": 1, "Scenario": 1, "SocialQA": 1, "ScenarioScores": 1, "QAScores": 3}
+PER_RECORD = {"Rewritten": 1, "Labelled": 1, "Scenario": 1, "SocialQA": 1, "ScenarioScores": 1, "QaScores": 3}
 PER_USER = dict.fromkeys(
-    ("Persona", "Profile", "Stories", "WritingStyle", "PersonaScores", "ProfileScores", "StoriesScores", "StyleScores"), 1
+    ("Persona", "UserProfile", "Stories", "WritingStyle", "PersonaScores", "ProfileScores", "StoriesScores", "StyleScores"), 1
 )
 
 

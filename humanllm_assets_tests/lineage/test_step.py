@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from humanllm_assets.lineage.nodes import StepError
-from humanllm_assets.lineage.snapshots import SnapshotError, altered_files
+from humanllm_assets.lineage.snapshots import SnapshotError, find_altered_files
 from humanllm_assets.lineage.staleness.plan import plan
 from humanllm_assets.lineage.step import ContractFailed
 from humanllm_assets_tests.lineage.small_graph import World
@@ -107,7 +107,7 @@ def test_a_deleted_file_of_a_snapshot_is_computed_again(world):
     world.computed.clear()
     world.run("scaled", "a")
     assert world.computed == [("scaled", "a")]
-    assert altered_files(world.store.published("scaled", "a")) == []
+    assert find_altered_files(world.store.published("scaled", "a")) == []
 
 
 def test_an_altered_manifest_is_noticed(world):
@@ -145,7 +145,7 @@ def test_one_flipped_byte_is_found(world):
     content = bytearray(snapshot.path("rows").read_bytes())
     content[len(content) // 2] ^= 1
     snapshot.path("rows").write_bytes(content)
-    assert altered_files(snapshot) == ["rows.parquet"]
+    assert find_altered_files(snapshot) == ["rows.parquet"]
 
 
 def test_plan_names_the_changed_field_and_what_follows(world):

@@ -15,8 +15,8 @@ from humanllm_assets.planning.handover import hand_over
 from humanllm_assets.planning.refresh_plan import BudgetError, Limits, check_budget
 from humanllm_assets.planning.view import WIDTH, as_json, as_text
 from humanllm_assets_tests.in_process import InProcess, everything_in
-from resources.budget import Budget
 from resources.home import Home
+from resources.llm.budget import Budget
 from resources.profile import PROJECT_ROOT
 
 SLICES = ("filtered_reddit[askdaily]", "filtered_reddit[smalltownlife]")

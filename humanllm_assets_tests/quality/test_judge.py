@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import Any
 
 import duckdb
 import pytest
 
-from humanllm_assets.quality.judge import APPLIES, PROMPTS, ItemKind, dropped_by_sql, first_failing, judge_items
+from humanllm_assets.quality.judge import MissingRecords, first_failing, judge_items
 from humanllm_assets.tables import METRICS
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import record, with_table
-from resources.engine import LLMRequest
+from resources.item_kinds import ITEM_KINDS, ItemKind
+from resources.llm.requests import LLMRequest
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Qc
 
+METRICS_OF = {kind.name: kind.metrics for kind in ITEM_KINDS}
+
 
 def test_metrics_apply_as_q2_says() -> None:
-    everything = set(APPLIES)
+    everything = {kind.name for kind in ITEM_KINDS}
     without_style = everything - {"style"}
-    kinds_of = {metric: {kind for kind, metrics in APPLIES.items() if metric in metrics} for metric in METRICS}
+    kinds_of = {metric: {kind.name for kind in ITEM_KINDS if metric in kind.metrics} for metric in METRICS}
     assert kinds_of == {
         "hallucination": without_style,
         "coverage": without_style,
@@ -35,38 +37,24 @@ def test_metrics_apply_as_q2_says() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", APPLIES)
+@pytest.mark.parametrize("kind", ITEM_KINDS, ids=lambda kind: kind.name)
 def test_a_judge_prompt_explains_and_asks_for_its_metrics_alone(kind: ItemKind) -> None:
-    prompt = Prompt.load(PROMPTS[kind])
+    prompt = Prompt.load(kind.judge_prompt)
     assert prompt.schema is not None
-    assert tuple(prompt.schema.model_fields) == APPLIES[kind]
+    assert tuple(prompt.schema.model_fields) == kind.metrics
     explained = re.findall(r"^- (\w+): .*\b10 = .*\b5 = .*\b1 = ", prompt.text, re.MULTILINE)
-    assert tuple(explained) == APPLIES[kind]
+    assert tuple(explained) == kind.metrics
     score = prompt.schema.model_json_schema()["properties"]["overall"]
     assert score["enum"] == list(range(1, 11))
 
 
-@pytest.mark.parametrize("kind", APPLIES)
+@pytest.mark.parametrize("kind", ITEM_KINDS, ids=lambda kind: kind.name)
 def test_a_kept_item_exceeds_every_threshold(kind: ItemKind) -> None:
     qc = Qc()
-    good = {m: 9 if m == "overall" else 8 for m in APPLIES[kind]}
-    assert first_failing(kind, good, qc) is None
-    for metric in APPLIES[kind]:
-        assert first_failing(kind, {**good, metric: good[metric] - 1}, qc) == metric
-
-
-def test_the_sql_gives_the_same_verdicts() -> None:
-    qc = Qc(overall_above=5.5, metric_above=3)
-    con = duckdb.connect()
-    for kind, metrics in APPLIES.items():
-        for scores in itertools.product((3, 4, 6), repeat=min(len(metrics), 3)):
-            values: dict[str, Any] = {**dict.fromkeys(metrics, 6), **dict(zip(metrics[-3:], scores, strict=True))}
-            row = {**dict.fromkeys(METRICS), **values}
-            columns = ", ".join(f"{v if v is not None else 'null::integer'} as {m}" for m, v in row.items())
-            sql = con.execute(f"select {dropped_by_sql(qc)} from (select '{kind}' as item_kind, {columns})").fetchall()
-            assert sql == [(first_failing(kind, values, qc),)]
-    nulls = ", ".join(f"null::integer as {m}" for m in METRICS)
-    assert con.execute(f"select {dropped_by_sql(qc)} from (select 'qa' as item_kind, {nulls})").fetchall() == [("unanswered",)]
+    good = {m: 9 if m == "overall" else 8 for m in kind.metrics}
+    assert first_failing(good, qc) is None
+    for metric in kind.metrics:
+        assert first_failing({**good, metric: good[metric] - 1}, qc) == metric
 
 
 def items() -> duckdb.DuckDBPyConnection:
@@ -85,7 +73,7 @@ def items() -> duckdb.DuckDBPyConnection:
 
 def judge(con: duckdb.DuckDBPyConnection, answer: Any, role: Role = ROLE) -> Any:
     engine, tables = ScriptedEngine(answer), Tables()
-    prompts = {kind: Prompt.load(name) for kind, name in PROMPTS.items()}
+    prompts = {kind.name: Prompt.load(kind.judge_prompt) for kind in ITEM_KINDS}
     counts = judge_items(con, engine, role, prompts, Qc(), tables, lambda _: None)  # type: ignore[arg-type]
     return counts, {row["item_id"]: row for row in tables.rows("scores")}, tables, engine
 
@@ -108,7 +96,7 @@ def test_every_item_is_kept_or_dropped_by_a_metric_or_unanswered() -> None:
     }
     assert all(row["kept"] == (row["dropped_by"] is None) for row in scores.values())
     for row in scores.values():
-        answered = APPLIES[row["item_kind"]] if row["dropped_by"] != "unanswered" else ()
+        answered = METRICS_OF[row["item_kind"]] if row["dropped_by"] != "unanswered" else ()
         assert [m for m in METRICS if row[m] is not None] == [m for m in METRICS if m in answered]
     assert [f["item_id"] for f in tables.rows("failures")] == ["u#stories"]
     assert (counts.rows_in, counts.kept, counts.dropped.total(), counts.answered) == (6, 3, 3, 5)
@@ -133,7 +121,7 @@ def test_a_cut_source_is_counted() -> None:
 def test_an_unknown_source_record_is_an_error() -> None:
     con = items()
     con.execute("delete from records where record_id = 'r2'")
-    with pytest.raises(LookupError, match="materialize"):
+    with pytest.raises(MissingRecords, match="materialize"):
         judge(con, lambda _: Fails("invalid"))
 
 

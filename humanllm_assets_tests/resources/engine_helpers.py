@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from resources.engine import Engine, LLMReply, LLMRequest
+from resources.llm.engine import Engine
+from resources.llm.requests import LLMReply, LLMRequest
 from resources.profile import Engine as EngineConfig
 from resources.profile import Model, Profile, Role
 
@@ -18,12 +19,15 @@ class Verdict(BaseModel):
     score: int = Field(ge=1, le=10)
 
 
-def make_engine(home: Path, endpoints: list[str], *, concurrency: int = 8, **model: Any) -> Engine:
-    profile = Profile.model_construct(
+def make_profile(endpoints: list[str], *, concurrency: int = 8, **model: Any) -> Profile:
+    return Profile.model_construct(
         models={"m": Model(name="dummy", revision="1", endpoints=endpoints, **model)},
         engine=EngineConfig(concurrency=concurrency),
     )
-    return Engine(profile, home)
+
+
+def make_engine(home: Path, endpoints: list[str], *, concurrency: int = 8, **model: Any) -> Engine:
+    return Engine(make_profile(endpoints, concurrency=concurrency, **model), home)
 
 
 def make_role(**changes: Any) -> Role:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from resources.dummy_server import DummyServer, answer_to
+from resources.llm.dummy_server import DummyServer, answer_to
 from resources.prompting.prompts import json_schema
 
 

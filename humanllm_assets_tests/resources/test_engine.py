@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-import resources.engine
+import resources.llm.engine
+import resources.llm.transport
 from humanllm_assets_tests.resources.engine_helpers import Verdict, ask, make_engine, make_requests, make_role
-from resources.dummy_server import DummyServer
-from resources.engine import EngineError, LLMRequest
+from resources.errors import EngineError
+from resources.llm.dummy_server import DummyServer
+from resources.llm.journal import Answer, Journal
+from resources.llm.requests import LLMRequest
 from resources.profile import PROJECT_ROOT
 
 
@@ -141,7 +144,7 @@ def test_two_endpoints_share_the_work(tmp_path: Path) -> None:
 
 
 def test_no_endpoint_left_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.engine, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(resources.llm.transport, "PATIENCE_S", 1.0)
     with (
         make_engine(tmp_path, ["http://127.0.0.1:9"]) as engine,
         pytest.raises(EngineError, match=r"127\.0\.0\.1:9.*start the servers"),
@@ -150,7 +153,7 @@ def test_no_endpoint_left_is_one_clear_error(tmp_path: Path, monkeypatch: pytest
 
 
 def test_server_that_dies_in_the_middle_loses_only_what_is_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.engine, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(resources.llm.transport, "PATIENCE_S", 1.0)
     answered = 0
     with DummyServer() as server, make_engine(tmp_path, [server.base_url], concurrency=2) as engine, pytest.raises(EngineError):
         for _ in engine.ask(make_role(), make_requests(50), label="test", log=lambda _: None):
@@ -196,7 +199,7 @@ def test_error_of_the_request_source_reaches_the_caller(tmp_path: Path) -> None:
 def test_overload_lowers_the_number_in_flight(tmp_path: Path) -> None:
     with DummyServer(faults={"http_503": 1.0}) as server, make_engine(tmp_path, [server.base_url], concurrency=16) as engine:
         assert len(ask(engine, make_requests(16))) == 16
-        assert engine._pools["m"].throttle.limit < 16
+        assert engine._transport._pools["m"].throttle.limit < 16
 
 
 def test_first_tokens_log_probabilities_are_reported_and_journalled(tmp_path: Path) -> None:
@@ -240,8 +243,17 @@ def test_tokens_are_counted_by_the_server_when_there_is_no_folder(tmp_path: Path
         assert engine.count_tokens("m", ["one two three", "", "four"]) == [3, 0, 1]
 
 
+def test_tokens_are_counted_after_the_server_has_dropped_the_connections(tmp_path: Path) -> None:
+    with DummyServer() as server, make_engine(tmp_path, [server.base_url]) as engine:
+        texts = ["one two"] * 20
+        assert engine.count_tokens("m", texts) == [2] * 20
+        server.shut_down()
+        with DummyServer(server.port):
+            assert engine.count_tokens("m", texts) == [2] * 20
+
+
 def test_progress_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.engine, "PROGRESS_S", 0.05)
+    monkeypatch.setattr(resources.llm.engine, "PROGRESS_S", 0.05)
     lines: list[str] = []
     with DummyServer(latency_s=0.05) as server, make_engine(tmp_path, [server.base_url]) as engine:
         list(engine.ask(make_role(), make_requests(40), label="judge", log=lines.append, total=40))
@@ -256,6 +268,21 @@ with make_engine(Path(sys.argv[1]), [sys.argv[2]], concurrency=4) as engine:
     for n, _ in enumerate(engine.ask(make_role(), make_requests(500), label="test", log=print)):
         print(n, flush=True)
 """
+
+
+def test_an_answer_that_waits_for_the_journal_counts_as_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the disk is, a crash can lose no more paid answers than may be in flight."""
+    put = Journal.put
+
+    def put_slowly(journal: Journal, answer: Answer) -> Answer:
+        time.sleep(0.02)
+        return put(journal, answer)
+
+    monkeypatch.setattr(Journal, "put", put_slowly)
+    with DummyServer() as server, make_engine(tmp_path, [server.base_url], concurrency=4) as engine:
+        for _ in engine.ask(make_role(), make_requests(40), label="test", log=lambda _: None):
+            asked = server.requests
+            assert asked - len(stored(tmp_path)) <= 4
 
 
 def test_sigkill_loses_only_the_answers_in_flight(tmp_path: Path) -> None:

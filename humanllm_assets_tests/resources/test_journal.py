@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.journal import Answer, Journal, answer_key
+from resources.llm.journal import Answer, Journal, answer_key
 from resources.profile import PROJECT_ROOT
 
 
@@ -93,7 +93,7 @@ def test_verify_finds_changed_content(tmp_path: Path) -> None:
 def test_threads_and_processes_write_at_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from humanllm_assets_tests.resources.test_journal import answer\n"
-        "from resources.journal import Journal\n"
+        "from resources.llm.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "for i in range(200): journal.put(answer(f'{sys.argv[2]}-{i}'))"
     )

@@ -38,6 +38,13 @@ def test_an_unknown_model_is_named_with_its_place():
         parse_profile(LOCAL.replace("judge: {model: smollm2", "judge: {model: smollm3"), "mine.yaml")
 
 
+def test_an_unknown_task_of_a_benchmark_names_the_nearest_one():
+    old = "<<: *choice, task: social_qa"
+    assert old in LOCAL
+    with pytest.raises(ProfileError, match=r"benchmarks\.social_qa\.task: `social_q` is no task; did you mean `social_qa`"):
+        parse_profile(LOCAL.replace(old, "<<: *choice, task: social_q"), "mine.yaml")
+
+
 def test_a_missing_profile_lists_the_known_ones():
     with pytest.raises(ProfileError, match="profile `laptop` does not exist .*local, paper"):
         load_profile("laptop")

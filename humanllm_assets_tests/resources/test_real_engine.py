@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from humanllm_assets_tests.resources.engine_helpers import Verdict, ask, make_requests, make_role
-from resources.engine import Engine, LLMRequest
+from resources.llm.engine import Engine
+from resources.llm.local_servers import stop_all
+from resources.llm.requests import LLMRequest
+from resources.llm.server_folder import ServerState
 from resources.profile import Engine as EngineConfig
 from resources.profile import Model, Profile
-from resources.vllm_server import ServerState, stop_all
 
 pytestmark = [
     pytest.mark.real_engine,

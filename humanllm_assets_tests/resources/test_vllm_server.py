@@ -11,22 +11,24 @@ from pathlib import Path
 
 import pytest
 
-import resources.vllm_server
+import resources.llm.local_servers
 from humanllm_assets_tests.resources.engine_helpers import make_requests, make_role
-from resources.engine import Engine
+from resources.llm.engine import Engine
+from resources.llm.local_servers import LocalServers, ServerError, server_command, stop_all
+from resources.llm.server_folder import ServerState
+from resources.llm.supervisor import explain_failure
 from resources.models import ModelError
 from resources.profile import Engine as EngineConfig
 from resources.profile import Model, Profile
-from resources.vllm_server import LocalServers, ServerError, ServerState, explain_failure, server_command, stop_all
 
 
 def dummy_command(model_name: str, folder: Path, max_model_len: int, port: int, extra: list[str]) -> list[str]:
-    return [sys.executable, "-m", "resources.dummy_server", "--port", str(port), "--latency-s", "0.02", *extra]
+    return [sys.executable, "-m", "resources.llm.dummy_server", "--port", str(port), "--latency-s", "0.02", *extra]
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(resources.vllm_server, "server_command", dummy_command)
+    monkeypatch.setattr(resources.llm.local_servers, "server_command", dummy_command)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")

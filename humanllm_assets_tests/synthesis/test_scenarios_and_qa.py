@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from humanllm_assets.lineage.code_version import module_versions
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import KINDS, write_social_qa
-from humanllm_assets.synthesis.users import user_sets
+from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
-from resources.engine import LLMRequest
+from resources.llm.requests import LLMRequest
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Users
 
@@ -56,3 +57,9 @@ def test_the_kinds_of_a_record_keep_their_order() -> None:
     write_social_qa(con, ScriptedEngine(answer), ROLE, Prompt.load("social_qa"), tables, lambda _: None)  # type: ignore[arg-type]
     kinds = {i["item_id"]: i["kind"] for i in tables.rows("items") if i["record_id"] == "r0"}
     assert kinds == {"r0#qa1": "next_action", "r0#qa2": "mental_state", "r0#qa3": "social_reasoning"}
+
+
+@pytest.mark.parametrize(("one", "others"), [("scenarios", {"social_qa", "users"}), ("social_qa", {"scenarios", "users"})])
+def test_an_edit_of_another_synthesis_leaves_this_one_fresh(one: str, others: set[str]) -> None:
+    versions = module_versions(f"humanllm_assets.synthesis.{one}")
+    assert not {f"humanllm_assets.synthesis.{other}" for other in others} & set(versions)

@@ -9,14 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from humanllm_assets.asking.texts import record_text
-from humanllm_assets.synthesis.users import PROMPTS, user_sets, write_profiles
+from humanllm_assets.synthesis.user_sets import user_sets
+from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import column, record, with_table
-from resources.engine import LLMRequest
+from resources.item_kinds import USER_TEXTS
+from resources.llm.requests import LLMRequest
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Users
 
+KINDS = [kind.name for kind in USER_TEXTS]
 LONG = "She likes quiet mornings and writes about them. " * 12
 
 
@@ -28,7 +31,7 @@ def answer(request: LLMRequest) -> Any:
 
 def profiles(con: Any, role: Role = ROLE, reply: Any = answer) -> Any:
     engine, tables = ScriptedEngine(reply), Tables()
-    prompts = {kind: Prompt.load(name) for kind, name in PROMPTS.items()}
+    prompts = {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}
     counts = write_profiles(con, engine, role, prompts, tables, lambda _: None)  # type: ignore[arg-type]
     return counts, tables, engine
 
@@ -78,7 +81,7 @@ def test_items_name_the_records_they_were_written_from() -> None:
     user_sets(con, Users())
     counts, tables, engine = profiles(con)
     items = {item["item_id"]: item for item in tables.rows("items")}
-    assert set(items) == {f"reddit/{u}#{kind}" for u in "ab" for kind in PROMPTS}
+    assert set(items) == {f"reddit/{u}#{kind}" for u in "ab" for kind in KINDS}
     assert items["reddit/a#persona"]["record_ids"] == ["reddit/ar0", "reddit/ar1", "reddit/ar2"]
     assert {(i["cut_records"], i["cutoff_at"].day) for i in items.values()} == {(0, 3)}
     assert all("text-3" not in user_text(request) for request in engine.requests)
@@ -110,7 +113,7 @@ def test_a_failed_request_is_a_failure_and_not_an_item() -> None:
 
 
 def test_the_four_prompts_of_a_user_share_their_beginning() -> None:
-    rendered = [Prompt.load(name).render(records="DOCUMENT") for name in PROMPTS.values()]
+    rendered = [Prompt.load(name).render(records="DOCUMENT") for name in (kind.prompt for kind in USER_TEXTS)]
     assert len({(messages[0], messages[1][1].split("DOCUMENT")[0]) for messages in rendered}) == 1
 
 

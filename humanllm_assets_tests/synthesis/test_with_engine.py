@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from humanllm_assets.filtering.rewriting import rewrite_and_label
-from humanllm_assets.quality.judge import PROMPTS as JUDGE_PROMPTS
 from humanllm_assets.quality.judge import judge_items
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import write_social_qa
-from humanllm_assets.synthesis.users import PROMPTS, user_sets, write_profiles
+from humanllm_assets.synthesis.user_sets import user_sets
+from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
 from humanllm_assets_tests.resources.engine_helpers import make_engine
-from resources.dummy_server import DummyServer
-from resources.engine import Engine
+from resources.item_kinds import ITEM_KINDS, USER_TEXTS
+from resources.llm.dummy_server import DummyServer
+from resources.llm.engine import Engine
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Labels, Qc, Users
@@ -44,7 +45,7 @@ def run_all(engine: Engine) -> list[dict[str, Any]]:
         rewrite_and_label, *filter_prompts, Labels(keep_quality=["high", "medium", "low"], keep_harmful=["yes", "no"]), "reddit"
     )
     made = {
-        "profile_items": stage(write_profiles, role, {kind: Prompt.load(name) for kind, name in PROMPTS.items()}),
+        "profile_items": stage(write_profiles, role, {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}),
         "scenario_items": stage(write_scenarios, role, Prompt.load("scenario")),
         "qa_items": stage(write_social_qa, role, Prompt.load("social_qa")),
     }
@@ -53,7 +54,7 @@ def run_all(engine: Engine) -> list[dict[str, Any]]:
     for name, tables in made.items():
         con.register("rows", pa.Table.from_pylist(tables.rows("items")))
         con.execute(f"create table {name} as select * from rows")
-    stage(judge_items, role, {kind: Prompt.load(name) for kind, name in JUDGE_PROMPTS.items()}, Qc())
+    stage(judge_items, role, {kind.name: Prompt.load(kind.judge_prompt) for kind in ITEM_KINDS}, Qc())
     return found
 
 

@@ -9,20 +9,13 @@ import orjson
 import pytest
 
 from humanllm_assets.partitions import UnknownPair, pairs
-from humanllm_assets.tasks.plans import MissingTable, make_plan
-from humanllm_assets.tasks.samples import (
-    COMMENT_WORDS,
-    Candidate,
-    build_samples,
-    cut_words,
-    draw_negatives,
-    dropped_samples,
-    plan_samples,
-    render_fields,
-    split_text,
-    wanted_words,
-)
+from humanllm_assets.tasks.item_selection import Candidate, draw_negatives
+from humanllm_assets.tasks.personalized_commenting import COMMENT_WORDS
+from humanllm_assets.tasks.rendering import render_fields
+from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_samples
 from humanllm_assets.tasks.split import split_of
+from humanllm_assets.tasks.targets import MissingTable
+from humanllm_assets.tasks.texts import cut_words, split_text, wanted_words
 from humanllm_assets_tests.tasks.world import connect, record, rows
 from resources.thresholds import Tasks
 
@@ -91,7 +84,7 @@ def test_samples_do_not_depend_on_row_order_and_are_equal_on_rerun(built, con, p
 def test_considered_equals_kept_plus_dropped(con, pair):
     limits = Tasks(test_fraction=0.5, max_samples_per_pair=9)
     counts = plan_samples(con, pair, limits)
-    assert counts.considered == counts.kept + sum(counts.dropped.values())
+    assert counts.entered == counts.kept + sum(counts.dropped.values())
     assert counts.kept == 9 and counts.dropped["over_cap"] > 0
     assert len(list(dropped_samples(con))) == sum(counts.dropped.values())
     assert len(list(build_samples(con, pair, limits))) == 9
@@ -147,7 +140,7 @@ def test_negatives_from_a_large_pool_are_distinct_and_allowed():
 def test_item_selection_modes_have_the_declared_shares():
     many = [record("amazon", f"u{u}", n, context_id=f"item{n}", context_title=f"T{n}") for u in range(300) for n in range(4)]
     con = connect({**WORLD, "records": many})
-    make_plan(con, "item_selection-amazon", LIMITS)
+    plan_samples(con, "item_selection-amazon", LIMITS)
     share = dict(con.execute("select subtask, count(*) / 1200 from task_plan group by subtask").fetchall())
     assert abs(share["persona"] - 0.15) < 0.04 and abs(share["history"] - 0.5) < 0.05
 
@@ -202,7 +195,7 @@ def test_comment_history_is_one_to_five_earlier_comments_cut_at_300_words(built)
 def test_ties_in_time_are_broken_by_record_id():
     same = [{**record("twitter", "u", n), "created_at": record("twitter", "u", 0)["created_at"]} for n in range(3)]
     con = connect({**WORLD, "records": same})
-    make_plan(con, "writing_imitation-twitter", LIMITS)
+    plan_samples(con, "writing_imitation-twitter", LIMITS)
     history = dict(con.execute("select record_id, history_ids from task_plan").fetchall())
     assert history == {"twitter:u0": [], "twitter:u1": ["twitter:u0"], "twitter:u2": ["twitter:u0", "twitter:u1"]}
 

@@ -129,14 +129,11 @@ _TABLES: dict[str, Table] = {
 
 
 def connect(tables: dict[str, list[dict[str, Any]]], reverse: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection that holds the tables, and the catalogue and purchases of their Amazon records."""
-    from humanllm_assets.tasks.plans import create_catalogue
-
+    """A connection that holds the tables, and their Amazon records as the eligible ones."""
     con = duckdb.connect(config={"threads": 2})
     for name, content in tables.items():
         data = pa.Table.from_pylist(content[::-1] if reverse else content, schema=arrow_schema(_TABLES[name]))
         con.register(f"{name}_arrow", data)
         con.execute(f"create table {name} as select * from {name}_arrow")
     con.execute("create view eligible as select * from records where source = 'amazon'")
-    create_catalogue(con, "eligible")
     return con

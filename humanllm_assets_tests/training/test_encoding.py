@@ -44,7 +44,7 @@ def test_a_sample_does_not_depend_on_its_batch(tokenizer):
 
 def test_empty_thought_of_a_thinking_template_is_prompt_not_answer(with_template):
     tokenizer = with_template(THINKING)
-    (sample,) = encode_conversations(tokenizer, [SINGLE])
+    (sample,) = encode_conversations(tokenizer, [SINGLE], {"enable_thinking": False})
     assert trained_texts(tokenizer, sample) == [SINGLE[1]["value"] + "<|im_end|>"]
     assert "<think>" in tokenizer.decode(sample.input_ids)
 

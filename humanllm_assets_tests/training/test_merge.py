@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from humanllm_assets.training.merge import MergeError, check_model_files, merge, verify_merge
+from resources.model_files import OF_THE_CALL
+from resources.profile import PROJECT_ROOT
 
 pytestmark = pytest.mark.real_engine
 
@@ -25,8 +31,11 @@ def test_every_weight_is_the_exact_mean(models, merged):
 
 
 def test_merged_folder_is_like_its_base(models, merged):
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+    for name in ("tokenizer.json", "chat_template.jinja"):
         assert (merged / name).read_bytes() == (models / "base" / name).read_bytes()
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        mine, base = (json.loads((f / name).read_text()) for f in (merged, models / "base"))
+        assert mine == {k: v for k, v in base.items() if k not in OF_THE_CALL}
     mine, base = (json.loads((f / "config.json").read_text()) for f in (merged, models / "base"))
     assert mine["dtype"] == "bfloat16" and "torch_dtype" not in mine
     assert mine["vocab_size"] == base["vocab_size"] == 384  # padding rows stay
@@ -52,3 +61,26 @@ def test_failed_merge_leaves_nothing_and_says_why(models, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["broken"]
     with pytest.raises(MergeError, match="exists already"):
         merge(models / "base", models / "tuned", 0.5, broken)
+
+
+MERGE = "import sys; from pathlib import Path; from humanllm_assets.training.merge import merge; merge(*map(Path, sys.argv[1:3]), 0.5, Path(sys.argv[3]))"
+
+
+def test_a_model_merged_again_elsewhere_is_equal_to_the_byte(models, tmp_path):
+    """The base model may have been written by a call that noted other things."""
+    content = {}
+    for name, offline in (("one", {}), ("two", {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})):
+        base = tmp_path / name / "base"
+        base.mkdir(parents=True)
+        for path in (models / "base").iterdir():
+            (base / path.name).write_bytes(path.read_bytes())
+        config = json.loads((base / "tokenizer_config.json").read_text())
+        config["local_files_only"] = bool(offline)
+        (base / "tokenizer_config.json").write_text(json.dumps(config))
+        out = tmp_path / name / "merged"
+        env = {k: v for k, v in os.environ.items() if "OFFLINE" not in k} | offline | {"PYTHONPATH": str(PROJECT_ROOT)}
+        command = [sys.executable, "-c", MERGE, str(base), str(models / "tuned"), str(out)]
+        subprocess.run(command, cwd=tmp_path / name, env=env, check=True)
+        content[name] = {str(p.relative_to(out)): p.read_bytes() for p in sorted(Path(out).rglob("*")) if p.is_file()}
+    assert content["one"].keys() == content["two"].keys()
+    assert [f for f in content["one"] if content["one"][f] != content["two"][f]] == []

@@ -137,7 +137,7 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path, samples, models, 
     assert outcome.resumed_after_step >= 3
     assert losses(work) == losses(undisturbed)
     assert pq.read_table(work.consumed).equals(pq.read_table(undisturbed.consumed))
-    assert (work.model / "model.safetensors").read_bytes() == (undisturbed.model / "model.safetensors").read_bytes()
+    assert {p.name: p.read_bytes() for p in work.model.iterdir()} == {p.name: p.read_bytes() for p in undisturbed.model.iterdir()}
 
 
 def test_two_processes_train_the_same_samples_per_step(tmp_path, samples, models, undisturbed):
@@ -151,6 +151,6 @@ def test_two_processes_train_the_same_samples_per_step(tmp_path, samples, models
 
 def test_an_error_reaches_the_caller_in_one_sentence(tmp_path, samples, models):
     work = prepared(tmp_path, samples, models, max_length=3)
-    with pytest.raises(TrainingError, match=r"process 0 said: ValueError: no sample is left to train on .* log: "):
+    with pytest.raises(TrainingError, match=r"process 0 said: no sample is left to train on .* log: "):
         run_sft(work)
     assert not processes_of(work)

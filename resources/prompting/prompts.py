@@ -1,8 +1,8 @@
 """Prompt templates: one Markdown file per LLM call under `prompts/`, read here.
 
 A file starts with YAML front matter (`name`, `role`, `schema`, `description`), then has one `## system`, `## user` or
-`## assistant` heading per message. Bodies are jinja2 with StrictUndefined. `schema` is `text` or `module:Class`, a pydantic
-model of the answer.
+`## assistant` heading per message. Bodies are jinja2 with StrictUndefined. `schema` is `text` or `module:Class` (dots may
+lead further, `module:OBJECT.attribute`), a pydantic model of the answer.
 
 User text is data: whatever closing tag the template itself uses as a delimiter (`</record>`) is broken in every value that
 is filled in, so that a text cannot end its own delimiters.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import operator
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,7 +160,7 @@ class Prompt:
             return None
         module, _, attribute = self.schema_name.partition(":")
         try:
-            found = getattr(importlib.import_module(module), attribute)
+            found = operator.attrgetter(attribute)(importlib.import_module(module))
         except (ImportError, AttributeError, ValueError) as e:
             raise PromptError(
                 f"the prompt `{self.name}` names the schema `{self.schema_name}`, which cannot be loaded: {e}"

@@ -1,7 +1,7 @@
 """The hash chain: from a snapshot through the references in manifests to everything that it was made from.
 
 A manifest names each upstream snapshot with the SHA-256 of its manifest, and each of its own files with theirs. So the hash of
-one manifest, which the published pointer holds, fixes everything above it down to the raw files.
+one manifest, which the published pointer holds, fixes everything that it was made from, down to the raw files.
 
 What belongs here: finding a checkpoint by its key, walking the chain, and what was found missing or altered on the way. What does
 not: reading the files themselves (`verify.py`), searching rows (`trace.py`). Neither Dagster nor the graph is needed.
@@ -10,28 +10,20 @@ not: reading the files themselves (`verify.py`), searching rows (`trace.py`). Ne
 from __future__ import annotations
 
 import difflib
+import glob
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from humanllm_assets.lineage.inventory import (
-    CHECKPOINT,
-    Damage,
-    Key,
-    Pointer,
-    key_of,
-    key_of_ref,
-    pointer_file,
-    read_pointer,
-    read_snapshot,
-    shown,
-)
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from humanllm_assets.lineage.inventory import read_retained
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Damage, Key, Pointer, Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore
 from resources.errors import Explained
 
-LINEAGE = "lineage.json"  # in a model folder; humanllm_assets/training/model_card.py writes it
+LINEAGE = "lineage.json"  # in a model folder; humanllm_assets/pages/model_card.py writes it
 
 
 class AuditError(Explained):
@@ -53,18 +45,18 @@ class Chain:
 
     def upstream(self, key: Key) -> list[Key]:
         """The parents of a node that could be read."""
-        return [k for ref in self.nodes[key].manifest.upstream if (k := key_of_ref(ref)) in self.nodes]
+        return [ref.key for ref in self.nodes[key].manifest.upstream if ref.key in self.nodes]
 
     @property
     def checkpoint(self) -> Snapshot | None:
         """The snapshot that says which samples were consumed: the root, or the checkpoint that a merged model was made from."""
-        return next((s for s in self.nodes.values() if "consumed" in s.manifest.tables), None)
+        return next((s for s in self.nodes.values() if s.manifest.trained), None)
 
 
 def walk(store: SnapshotStore, root: Snapshot) -> Chain:
     """Follow every reference from `root` to the raw sources. An altered manifest that can still be read is followed further."""
-    chain = Chain(key_of(root), {key_of(root): root}, {key_of(root): 0})
-    todo, complained = [key_of(root)], set[tuple[str, str]]()
+    chain = Chain(root.key, {root.key: root}, {root.key: 0})
+    todo, complained = [root.key], set[tuple[str, str]]()
 
     def complain(damage: Damage) -> None:
         if damage[:2] not in complained:
@@ -74,28 +66,25 @@ def walk(store: SnapshotStore, root: Snapshot) -> Chain:
     while todo:
         child = todo.pop(0)
         for ref in chain.nodes[child].manifest.upstream:
-            key = key_of_ref(ref)
+            key = ref.key
             if key not in chain.nodes:
-                found = read_snapshot(store, store.partition_folder(key.asset, key.partition) / key.data_version, key.manifest)
+                found = store.read_ref(ref)
                 if isinstance(found, Damage):
                     complain(found)
                     continue
-                if key_of(found) != key:
-                    complain(Damage(shown(store, found.folder / key.manifest), f"altered: it describes {_names(key_of(found))}"))
+                if found.key != key:
+                    where = store.show_path(found.folder / key.manifest)
+                    complain(Damage(where, f"altered: it describes {found.item}"))
                     continue
                 chain.nodes[key] = found
                 todo.append(key)
             elif chain.depth.get(key, 0) <= chain.depth[child]:
-                todo.append(key)  # a longer way to it: what lies above moves down too
+                todo.append(key)  # a longer way to it: what is upstream of it moves down too
             chain.depth[key] = max(chain.depth.get(key, 0), chain.depth[child] + 1)
             if chain.nodes[key].manifest_sha256 != ref.manifest_sha256:
-                where = shown(store, chain.nodes[key].folder / key.manifest)
-                complain(Damage(where, f"altered: not the manifest that {_names(child)} was made from"))
+                where = store.show_path(chain.nodes[key].folder / key.manifest)
+                complain(Damage(where, f"altered: not the manifest that {child.item} was made from"))
     return chain
-
-
-def _names(key: Key) -> str:
-    return f"{key.asset}[{key.partition}]" if key.partition else key.asset
 
 
 # ---- which checkpoint ------------------------------------------------------------------------------------------------
@@ -115,40 +104,42 @@ def resolve(store: SnapshotStore, key: str) -> Target:
     Raises:
         AuditError: nothing or more than one thing has that name, or the pointer to it is damaged.
     """
-    if ("/" in key or key in (".", "..")) or (Path(key).is_dir() and not _retained(store, key)):
+    if ("/" in key or key in (".", "..")) or (Path(key).is_dir() and not _trained(store, key)):
         return _of_folder(store, Path(key))
     recipe, _, version = key.partition("@")
-    found = _retained(store, recipe)
+    found = _trained(store, recipe)
     if not found:
-        known = sorted(p.name for p in (store.root / "snapshots" / CHECKPOINT).glob("[!.]*"))
+        known = sorted({s.item.partition for s in read_retained(store) if isinstance(s, Snapshot) and s.manifest.trained})
         near = difflib.get_close_matches(recipe, known, 1)
         hint = f"did you mean `{near[0]}`?" if near else f"known recipes: {', '.join(known) or 'none'}"
         raise AuditError(f"no checkpoint of a recipe `{recipe}` is in {store.root}; {hint}")
-    pointer = read_pointer(store, CHECKPOINT, recipe)
-    if isinstance(pointer, Damage) and not version:
-        raise AuditError(f"{pointer}; name the version instead: {recipe}@{found[0].data_version}")
+    if len(items := {s.item for s in found}) > 1:
+        raise AuditError(f"`{recipe}` names {' and '.join(map(str, sorted(items)))}; give the folder of one of them")
+    pointer = store.read_pointer(*found[0].item)
     if version:
-        found = [s for s in found if s.data_version.startswith(version)]
-        versions = sorted({s.data_version for s in found})
+        of_version = [s for s in found if s.data_version.startswith(version)]
+        versions = sorted({s.data_version for s in of_version})
         if len(versions) != 1:
-            listed = versions or sorted({s.data_version for s in _retained(store, recipe)})
+            listed = versions or sorted({s.data_version for s in found})
             raise AuditError(f"{key} is {'not one checkpoint' if versions else 'no checkpoint'}; retained: {', '.join(listed)}")
-    elif pointer is None:
+        if not isinstance(pointer, Pointer) or pointer.data_version != versions[0]:
+            return Target(max(of_version, key=lambda s: s.manifest.finished_at), False)
+    if isinstance(pointer, Damage):
+        raise AuditError(f"{pointer}; name the version instead: {recipe}@{found[0].data_version}")
+    if pointer is None:
         raise AuditError(f"no checkpoint of `{recipe}` is published; retained ones: {recipe}@{found[0].data_version}")
-    if isinstance(pointer, Pointer) and (not version or pointer.data_version == found[0].data_version):
-        folder = store.partition_folder(CHECKPOINT, recipe) / pointer.data_version
-        snapshot = read_snapshot(store, folder, pointer.manifest)
-        if isinstance(snapshot, Damage):
-            raise AuditError(
-                f"{shown(store, pointer_file(store, CHECKPOINT, recipe))} names a snapshot that is not there: {snapshot}"
-            )
-        return Target(snapshot, True)
-    return Target(max(found, key=lambda s: s.manifest.finished_at), False)
+    item = found[0].item
+    snapshot = store.read_snapshot(store.partition_folder(*item) / pointer.data_version, pointer.manifest)
+    if isinstance(snapshot, Damage):
+        raise AuditError(f"{store.show_path(store.pointer_file(*item))} names a snapshot that is not there: {snapshot}")
+    return Target(snapshot, True)
 
 
-def _retained(store: SnapshotStore, recipe: str) -> list[Snapshot]:
-    paths = sorted(store.partition_folder(CHECKPOINT, recipe).glob("[!.]*/manifest*.json")) if recipe else []
-    return [s for p in paths if isinstance(s := read_snapshot(store, p.parent, p.name), Snapshot)]
+def _trained(store: SnapshotStore, recipe: str) -> list[Snapshot]:
+    """Every readable snapshot of a partition of this name that training made."""
+    paths = sorted(store.root.glob(f"snapshots/*/{glob.escape(recipe)}/[!.]*/manifest*.json")) if recipe else []
+    found = [store.read_snapshot(p.parent, p.name) for p in paths]
+    return [s for s in found if isinstance(s, Snapshot) and s.manifest.trained]
 
 
 def _of_folder(store: SnapshotStore, folder: Path) -> Target:
@@ -159,21 +150,21 @@ def _of_folder(store: SnapshotStore, folder: Path) -> Target:
     if file is None:
         raise AuditError(f"{folder} has neither manifest.json nor {LINEAGE}; give the folder of a checkpoint or merged model")
     try:
-        said = json.loads(file.read_bytes())
-        identity = str(said.get("identity_hash") or said["identity"])
+        facts = json.loads(file.read_bytes())
+        identity = str(facts.get("identity_hash") or facts["identity"])
     except (ValueError, KeyError, AttributeError) as e:
-        raise AuditError(f"{shown(store, file)} is altered or cut off ({e}); take a fresh copy of the model") from e
-    asset, partition = str(said.get("asset")), str(said.get("partition"))
-    pointer = read_pointer(store, asset, partition)
+        raise AuditError(f"{store.show_path(file)} is altered or cut off ({e}); take a fresh copy of the model") from e
+    item = Item(str(facts.get("asset")), str(facts.get("partition")))
+    pointer = store.read_pointer(*item)
     matching = []
-    for path in sorted(store.partition_folder(asset, partition).glob("[!.]*/manifest*.json")):
-        s = read_snapshot(store, path.parent, path.name)
+    for path in sorted(store.partition_folder(*item).glob("[!.]*/manifest*.json")):
+        s = store.read_snapshot(path.parent, path.name)
         if isinstance(s, Snapshot) and (s.folder.samefile(folder) or s.manifest.identity_hash == identity):
             matching.append(s)
     matching = [s for s in matching if s.folder.samefile(folder)] or matching
     if not matching:
         raise AuditError(
-            f"{folder} says it is {asset}[{partition}] of identity {identity[:16]}, which no snapshot in "
+            f"{folder} says it is {item} of identity {identity[:16]}, which no snapshot in "
             f"{store.root} has; name the data home it was made in by HUMANLLM_HOME"
         )
     named = [s for s in matching if isinstance(pointer, Pointer) and s.manifest_sha256 == pointer.manifest_sha256]
@@ -184,24 +175,23 @@ def _of_folder(store: SnapshotStore, folder: Path) -> Target:
 # ---- many snapshots --------------------------------------------------------------------------------------------------
 
 
-def with_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
+def collect_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
     """Several snapshots and everything that any of them was made from, each once. `depth` is the longest way down
     from what has no parents, so that parents always come before children."""
     nodes: dict[Key, Snapshot] = {}
     damage: list[Damage] = []
     todo = list(roots)
     for s in todo:
-        nodes.setdefault(key_of(s), s)
+        nodes.setdefault(s.key, s)
     while todo:
         for ref in todo.pop().manifest.upstream:
-            key = key_of_ref(ref)
-            if key in nodes:
+            if ref.key in nodes:
                 continue
-            found = read_snapshot(store, store.partition_folder(key.asset, key.partition) / key.data_version, key.manifest)
+            found = store.read_ref(ref)
             if isinstance(found, Damage):
                 damage.append(found)
             else:
-                nodes[key] = found
+                nodes[ref.key] = found
                 todo.append(found)
     chain = Chain(Key("", "", "", ""), nodes, {}, sorted(set(damage)))
     for key in nodes:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import duckdb
 
 from humanllm_assets.lineage.audit.chain import AuditError, Chain, resolve, walk
-from humanllm_assets.lineage.audit.indexes import files, remembered
-from humanllm_assets.lineage.audit.verify import models_of, prompts_of
-from humanllm_assets.lineage.inventory import shown
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
-from humanllm_assets.sql import literal
+from humanllm_assets.lineage.audit.indexes import remember
+from humanllm_assets.lineage.identity import find_models, find_prompts
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.sql import parquet
 from resources.canonical import differences
 
 Echo = Callable[[str], None]
@@ -30,9 +30,9 @@ _PLACES = {"asset", "partition", "columns", "upstream"}  # of an identity: what 
 def compare(store: SnapshotStore, first: str, second: str) -> dict[str, Any]:
     """All differences of two checkpoints as plain data.
 
-    Fields: `checkpoints`; `identity`, changed fields by asset; `upstream`, partitions whose data differ; `prompts`, `models`: those
-    that only one has; `samples`, `users`, `records`: numbers and first ids of what only one consumed; `order`: whether the same
-    samples came in the same order, and the first position where they did not.
+    Fields: `checkpoints`; `identity`, changed fields by asset; `upstream`, partitions whose data differ; `prompts`, `models`:
+    those that only one has; `samples`, `users`, `records`: numbers and first ids of what only one consumed; `order`: whether the
+    same samples came in the same order, and the first position where they did not.
 
     Raises:
         AuditError: a key names no checkpoint, a snapshot of one is missing, or a model was not trained.
@@ -53,10 +53,15 @@ def compare(store: SnapshotStore, first: str, second: str) -> dict[str, Any]:
         "checkpoints": [_name(store, c) for c in chains],
         "identity": _identity(*sides),
         "upstream": _upstream(*sides),
-        "prompts": _only(*({f"{p['name']} {p['text_sha256']}" for s in c.nodes.values() for p in prompts_of(s.manifest.identity)} for c in chains)),
-        "models": _only(*({f"{m['name']} {m['revision']}" for s in c.nodes.values() for m in models_of(s.manifest.identity)} for c in chains)),
-        **remembered(store.root, name, trained[0], lambda: _consumed(a, b)),
-    }  # fmt: skip
+        "prompts": _only(_list_names(a, find_prompts), _list_names(b, find_prompts)),
+        "models": _only(_list_names(a, find_models), _list_names(b, find_models)),
+        **remember(store.root, name, trained[0], lambda: _consumed(a, b)),
+    }
+
+
+def _list_names(chain: Chain, find: Callable[[Any], Sequence[tuple[str, str]]]) -> set[str]:
+    """What the identities of a chain name, prompts or models, each with its hash or revision."""
+    return {" ".join(found) for s in chain.nodes.values() for found in find(s.manifest.identity)}
 
 
 def _name(store: SnapshotStore, chain: Chain) -> dict[str, str]:
@@ -65,17 +70,17 @@ def _name(store: SnapshotStore, chain: Chain) -> dict[str, str]:
         "asset": s.manifest.asset,
         "partition": s.manifest.partition,
         "data_version": s.data_version,
-        "folder": shown(store, s.folder),
+        "folder": store.show_path(s.folder),
     }
 
 
-Side = Mapping[tuple[str, str], Snapshot]
+Side = Mapping[Item, Snapshot]
 
 
 def _side(chain: Chain) -> Side:
     """Snapshots by asset and partition; those of the recipe itself without their partition, so that recipes are compared."""
     recipe = [chain.nodes[chain.root], chain.checkpoint]
-    return {(s.manifest.asset, "" if s in recipe else s.manifest.partition): s for s in chain.nodes.values()}
+    return {Item(s.item.asset) if s in recipe else s.item: s for s in chain.nodes.values()}
 
 
 def _made_under(s: Snapshot) -> dict[str, Any]:
@@ -85,8 +90,9 @@ def _made_under(s: Snapshot) -> dict[str, Any]:
 def _identity(a: Side, b: Side) -> list[dict[str, Any]]:
     """Changed fields, with the partitions in which they changed in the same way."""
     found: dict[str, dict[str, Any]] = {}
-    for asset, partition in sorted(a.keys() & b.keys()):
-        old, new = (_made_under(side[asset, partition]) for side in (a, b))
+    for item in sorted(a.keys() & b.keys()):
+        asset, partition = item
+        old, new = (_made_under(side[item]) for side in (a, b))
         for path, before, after in differences(old, new):
             key = json.dumps([asset, path, before, after], sort_keys=True)
             entry = {"asset": asset, "field": path, "before": before, "after": after, "partitions": []}
@@ -97,8 +103,7 @@ def _identity(a: Side, b: Side) -> list[dict[str, Any]]:
 def _upstream(a: Side, b: Side) -> list[dict[str, Any]]:
     return [
         {
-            "asset": key[0],
-            "partition": key[1],
+            **key._asdict(),
             "before": a[key].data_version if key in a else None,
             "after": b[key].data_version if key in b else None,
             "kept_before": a[key].manifest.counts.kept if key in a else None,
@@ -120,7 +125,7 @@ def _consumed(a: Chain, b: Chain) -> dict[str, Any]:
             checkpoint = chain.checkpoint
             if checkpoint is None:
                 raise AssertionError("both were found to be trained")
-            con.execute(f"create view consumed_{name} as select * from read_parquet({literal(checkpoint.path('consumed'))})")
+            con.execute(f"create view consumed_{name} as select * from {parquet([checkpoint.path('consumed')])}")
             con.execute(f"create temp table ids_{name} as select distinct sample_id from consumed_{name}")
             con.execute(f"create view data_{name} as {_data(chain, checkpoint)}")
         order = con.execute(
@@ -143,9 +148,9 @@ def _data(chain: Chain, checkpoint: Snapshot) -> str:
     parents = [chain.nodes[k] for k in chain.upstream(next(k for k, s in chain.nodes.items() if s is checkpoint))]
     samples = [s.path("samples") for s in parents if "samples" in s.manifest.tables]
     if samples:
-        return f"select sample_id, user_id, record_ids from read_parquet({files(samples)})"
+        return f"select sample_id, user_id, record_ids from {parquet(samples)}"
     records = [s.path("records") for s in parents if "records" in s.manifest.tables]
-    return f"select record_id as sample_id, user_id, [record_id] as record_ids from read_parquet({files(records)})"
+    return f"select record_id as sample_id, user_id, [record_id] as record_ids from {parquet(records)}"
 
 
 def _sides(con: duckdb.DuckDBPyConnection, column: str, a: str, b: str) -> dict[str, Any]:
@@ -159,23 +164,13 @@ def _sides(con: duckdb.DuckDBPyConnection, column: str, a: str, b: str) -> dict[
     return found
 
 
-# ---- answering -------------------------------------------------------------------------------------------------------
-
-
-def audit_diff(home: Path, first: str, second: str, as_json: bool, echo: Echo) -> int:
-    """Answer `humanllm diff`; returns the exit code, 0 whether they differ or not. Raises AuditError as `compare` does."""
-    found = compare(SnapshotStore(home), first, second)
-    if as_json:
-        echo(json.dumps(found, indent=1, ensure_ascii=False))
-    else:
-        print_diff(found, echo)
-    return 0
+# ---- showing ---------------------------------------------------------------------------------------------------------
 
 
 def print_diff(found: Mapping[str, Any], echo: Echo) -> None:
     """What a person reads, in 80 columns: before is the first checkpoint, after the second."""
     for side, c in zip(("first ", "second"), found["checkpoints"], strict=True):
-        echo(f"{side} {c['asset']}[{c['partition']}] {c['data_version']}")
+        echo(f"{side} {Item(c['asset'], c['partition'])} {c['data_version']}")
     if found["checkpoints"][0] == found["checkpoints"][1]:
         echo("They are the same snapshot.")
     fields = []

@@ -20,8 +20,8 @@ from typing import Any
 
 import duckdb
 
-from humanllm_assets.lineage.snapshots import Snapshot
-from humanllm_assets.sql import literal
+from humanllm_assets.lineage.manifests import Snapshot
+from humanllm_assets.sql import literal, parquet
 from resources.files import write_atomically
 
 INDEX_FROM_ROWS = 10_000  # smaller tables are read whole in less time than an index takes to open
@@ -29,22 +29,19 @@ INDEX_FROM_ROWS = 10_000  # smaller tables are read whole in less time than an i
 ID_COLUMNS = ("record_id", "record_ids", "item_id", "item_ids", "sample_id", "target_record_id", "context_id", "user_id")
 
 
-def files(paths: list[Path]) -> str:
-    return f"[{', '.join(literal(p) for p in paths)}]"
-
-
-def columns_of(s: Snapshot, table: str) -> dict[str, str]:
+def read_columns(s: Snapshot, table: str) -> dict[str, str]:
     """Name and type of a table's columns, as the manifest states them."""
     return dict(s.manifest.identity["columns"][table])
 
 
-def id_expressions(table: str, columns: Mapping[str, str], leave_out: str = "") -> list[str]:
+def list_id_expressions(table: str, columns: Mapping[str, str], leave_out: str = "") -> list[str]:
     """SQL for the ids of a row, one id or a list of ids each. An id of a failure may be that of a record or user and `#`."""
     found = [c for c in ID_COLUMNS if c in columns and c != leave_out]
     return found + (["split_part(item_id, '#', 1)"] if table == "failures" else [])
 
 
-def folder(home: Path) -> Path:
+def index_folder(home: Path) -> Path:
+    """Where indexes lie; safe to delete."""
     return home / "audit_index"
 
 
@@ -64,20 +61,20 @@ def _write(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> bool:
     return True
 
 
-def index_of(con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str) -> Path | None:
+def ensure_index(con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str) -> Path | None:
     """The index of a large table, made when it is missing; None when it cannot be written.
 
     Columns: key UBIGINT (64 bits of the id's MD5), row BIGINT (number in the file, from 0); sorted by both. The table's first
     column is left out: the table is sorted by it already.
     """
     file = s.manifest.tables[table].file
-    path = folder(home) / f"{s.manifest.files[file].sha256}.parquet"
+    path = index_folder(home) / f"{s.manifest.files[file].sha256}.parquet"
     if path.is_file():
         return path
-    columns = columns_of(s, table)
-    source = f"read_parquet({literal(s.folder / file)}, file_row_number = true)"
+    columns = read_columns(s, table)
+    source = parquet([s.folder / file], "file_row_number")
     parts = []
-    for expression in id_expressions(table, columns, leave_out=next(iter(columns))):
+    for expression in list_id_expressions(table, columns, leave_out=next(iter(columns))):
         value = f"unnest({expression})" if columns.get(expression, "").endswith("[]") else expression
         parts.append(f"select {value} as id, file_row_number as row from {source}")
     if not parts:
@@ -86,17 +83,18 @@ def index_of(con: duckdb.DuckDBPyConnection, home: Path, s: Snapshot, table: str
     return path if _write(con, query, path) else None
 
 
-def remembered(
+def remember(
     home: Path, name: str, checkpoint: Snapshot, compute: Callable[[], dict[str, Any]], fresh: bool = False
 ) -> dict[str, Any]:
     """Numbers about a checkpoint, computed once where they take long. `fresh` computes them again whatever is remembered.
 
     Args:
-        name: file name; made of the hashes of all manifests that the numbers follow from.
+        name: file name without its ending; made of the hashes of all manifests that the numbers follow from.
+        checkpoint: whose table `consumed` says whether it takes long.
     """
     if checkpoint.manifest.tables["consumed"].rows < INDEX_FROM_ROWS:
         return compute()
-    path = folder(home) / f"{name}.json"
+    path = index_folder(home) / f"{name}.json"
     if path.is_file() and not fresh:
         return json.loads(path.read_bytes())
     found = compute()
@@ -105,7 +103,7 @@ def remembered(
     return found
 
 
-def totals_of(checkpoint: Snapshot, parents: list[Snapshot]) -> str:
+def select_totals(checkpoint: Snapshot, parents: list[Snapshot]) -> str:
     """SQL for what a checkpoint consumed: source, task, user_id, split VARCHAR, samples BIGINT (distinct), consumed BIGINT.
 
     A consumed sample that no parent holds has a null split, and its source is what its id begins with: it was mixed in.
@@ -116,24 +114,25 @@ def totals_of(checkpoint: Snapshot, parents: list[Snapshot]) -> str:
     return f"""
         select coalesce(d.source, split_part(c.sample_id, ':', 1)) as source, coalesce(d.task, 'not_in_parents') as task, d.user_id,
                d.split, count(*)::bigint as samples, sum(c.n)::bigint as consumed
-        from (select sample_id, count(*) as n from read_parquet({literal(checkpoint.path("consumed"))}) group by 1) c
-        left join ({training_rows(parents)}) d using (sample_id) group by all
+        from (select sample_id, count(*) as n from {parquet([checkpoint.path("consumed")])} group by 1) c
+        left join ({select_training_rows(parents)}) d using (sample_id) group by all
     """
 
 
-def training_rows(parents: list[Snapshot], more: str = "") -> str:
+def select_training_rows(parents: list[Snapshot], more: str = "") -> str:
     """SQL over everything that a checkpoint could be trained on: sample_id, source, task, user_id, split and `more` columns of
     samples. Records that were trained on as they are (raw continuation) count as samples."""
     samples = [s.path("samples") for s in parents if "samples" in s.manifest.tables]
     records = [s.path("records") for s in parents if "samples" not in s.manifest.tables and "records" in s.manifest.tables]
     parts = []
     if samples:
-        parts.append(f"select sample_id, source, task, user_id, split{more} from read_parquet({files(samples)})")
+        parts.append(f"select sample_id, source, task, user_id, split{more} from {parquet(samples)}")
     if records:
         parts.append(
             "select record_id as sample_id, any_value(source) as source, 'raw_continuation' as task, any_value(user_id) as user_id, "
-            f"'train' as split from read_parquet({files(records)}) group by 1"
+            f"'train' as split from {parquet(records)} group by 1"
         )
     if not parts:
-        return "select null::varchar as sample_id, null::varchar as source, null::varchar as task, null::varchar as user_id, null::varchar as split where false"
+        columns = ("sample_id", "source", "task", "user_id", "split")
+        return f"select {', '.join(f'null::varchar as {c}' for c in columns)} where false"
     return " union all by name ".join(parts)

@@ -1,50 +1,41 @@
 """Where a record or a user went: every row, item, score, sample, training position and benchmark answer, and where it was left out.
 
-A row belongs to a record when one of its id columns (`derived.ID_COLUMNS`) holds the record's id, or the id of a row that belongs
+A row belongs to a record when one of its id columns (`indexes.ID_COLUMNS`) holds the record's id, or the id of a row that belongs
 to the record and lies in a snapshot which the row's own snapshot was made from. So the answer follows the references between
-snapshots: a sample id that two versions of a data set share is not taken for one sample. A row that names the record as its context
-holds the record's text too; what is made from such a row is told apart (`via`). Nothing is known here about single assets; what
-each row says is read from its columns.
+snapshots: a sample id that two versions of a data set share is not taken for one sample. A row that names the record as its
+context holds the record's text too; what is made from such a row is told apart (`via`). Nothing is known here about single assets
+or tables.
 
 By default the published snapshots are searched with everything that they were made from, because a checkpoint may have been
-trained on a data set that has been replaced since.
+trained on a data set that has been replaced since. What belongs here: finding. What does not: showing (`trace_view.py`).
 """
 
 from __future__ import annotations
 
 import difflib
-import json
-import textwrap
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 
-from humanllm_assets.lineage.audit.chain import AuditError, Chain, with_ancestors
-from humanllm_assets.lineage.audit.indexes import ID_COLUMNS, INDEX_FROM_ROWS, columns_of, files, id_expressions, index_of
-from humanllm_assets.lineage.inventory import Damage, Key, key_of, published, retained
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
-from humanllm_assets.sql import literal
-from resources.journal import Journal
-from resources.sources import SOURCES
+from humanllm_assets.lineage.audit.chain import Chain, collect_ancestors
+from humanllm_assets.lineage.audit.indexes import ID_COLUMNS, INDEX_FROM_ROWS, ensure_index, list_id_expressions, read_columns
+from humanllm_assets.lineage.inventory import read_publications, read_retained
+from humanllm_assets.lineage.manifests import Damage, Key, Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.sql import literal, parquet
+from humanllm_assets.tables import TEXTS
+from resources.llm.journal import Journal
 
-Echo = Callable[[str], None]
-WIDTH = 80
-# Texts are left out: an audit says which rows there are, and reading their texts would take most of its time.
-TEXTS = frozenset({
-    "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer",
-    "conversations", "options", "fields", "reply",
-})  # fmt: skip
 _OWN = ("record_id", "item_id", "sample_id")  # a table whose first column is one of these holds the rows that it names
 _AT_ONCE = 1000  # ids in one condition
 _FILES_AT_ONCE = 50  # files in one query
 
 
 class Hit(NamedTuple):
-    """One row that was reached, without its texts. `via`: `own`, or `context` for what was made from others' answers to the record."""
+    """One row that was reached, without its texts. `via`: `own`, or `context`: derived from a reply to the record, not from it."""
 
     key: Key
     table: str
@@ -65,22 +56,27 @@ class Trace:
     answers: int = 0  # in the journal, about the user
 
 
-def scope(store: SnapshotStore, all_versions: bool) -> tuple[Chain, set[Key], list[Damage]]:
-    """The snapshots to search, with the keys of the published ones, and pointers or manifests that cannot be read."""
-    damage, current = [], []
-    for found, _ in published(store):
-        damage.append(found) if isinstance(found, Damage) else current.append(found)
-    roots = list(current)
-    if all_versions:
-        for found in retained(store):
-            damage.append(found) if isinstance(found, Damage) else roots.append(found)
-    chain = with_ancestors(store, roots)
-    return chain, {key_of(s) for s in current}, sorted({*damage, *chain.damage})
+class Scope(NamedTuple):
+    """The snapshots to search, the keys of the published ones, and pointers or manifests that cannot be read."""
+
+    chain: Chain
+    published: set[Key]
+    damage: list[Damage]
+
+
+def choose_scope(store: SnapshotStore, all_versions: bool) -> Scope:
+    """What is published, with `all_versions` also every retained snapshot that passed, and all that they were made from."""
+    publications = list(read_publications(store))
+    published = [p.snapshot for p in publications if p.snapshot]
+    found = list(read_retained(store)) if all_versions else []
+    chain = collect_ancestors(store, [*published, *(s for s in found if isinstance(s, Snapshot) and s.manifest.passed)])
+    damage = {p.damage for p in publications if p.damage} | {d for d in found if isinstance(d, Damage)}
+    return Scope(chain, {s.key for s in published}, sorted({*damage, *chain.damage}))
 
 
 def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | None = None, all_versions: bool = False) -> Trace:
     """Follow a record, or a user with all records, through all snapshots of the scope."""
-    chain, current, damage = scope(store, all_versions)
+    chain, current, damage = choose_scope(store, all_versions)
     found = Trace(record_id or user_id or "", published=current, damage=damage)
     start, known = {found.subject: "own"}, Rows()
     consumed: set[Key] = set()
@@ -93,7 +89,7 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
         for level in sorted(set(chain.depth.values())):
             here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
             for s in here:
-                reached[key_of(s)] = _merged([start, *(reached[p] for p in chain.upstream(key_of(s)))])
+                reached[s.key] = _merged([start, *(reached[p] for p in chain.upstream(s.key))])
             for same_row in list(_search(con, store.root, here, reached, user_id, known)):
                 for hit in same_row:
                     _pass_on(hit, reached[hit.key])
@@ -129,11 +125,11 @@ def _merged(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 def _models(chain: Chain, checkpoints: set[Key]) -> list[Key]:
     """Snapshots that were made from these checkpoints, directly or not, in the order of the graph."""
-    below = set(checkpoints)
+    downstream = set(checkpoints)
     for key in sorted(chain.nodes, key=lambda k: chain.depth[k]):
-        if below.intersection(chain.upstream(key)):
-            below.add(key)
-    return sorted(below - checkpoints, key=lambda k: (chain.depth[k], k))
+        if downstream.intersection(chain.upstream(key)):
+            downstream.add(key)
+    return sorted(downstream - checkpoints, key=lambda k: (chain.depth[k], k))
 
 
 # ---- searching -------------------------------------------------------------------------------------------------------
@@ -161,15 +157,15 @@ def _search(
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
     for s in snapshots:
         for name, table in s.manifest.tables.items():
-            columns = columns_of(s, name)
+            columns = read_columns(s, name)
             wanted = not first_column or next(iter(columns)) == first_column
-            if wanted and table.rows and id_expressions(name, columns) and s.path(name).is_file():
+            if wanted and table.rows and list_id_expressions(name, columns) and s.path(name).is_file():
                 groups.setdefault((name, tuple(columns.items())), []).append(s)
     for (table, columns), group in groups.items():
         by_file: dict[str, list[Snapshot]] = {}
         for s in group:
             by_file.setdefault(str(s.path(table)), []).append(s)
-        ids = {f: _merged(reached[key_of(s)] for s in same) for f, same in by_file.items()}
+        ids = {f: _merged(reached[s.key] for s in same) for f, same in by_file.items()}
         small = [f for f, same in by_file.items() if same[0].manifest.tables[table].rows < INDEX_FROM_ROWS]
         large = {f: same[0] for f, same in by_file.items() if f not in small}
         places = _scan(con, small, table, dict(columns), _merged(ids[f] for f in small)) if small else set()
@@ -178,7 +174,7 @@ def _search(
         _fetch(con, places, [c for c, _ in columns if c not in TEXTS], known)
         for file, number in sorted(places):
             row = known[file, number]
-            keys = [key_of(s) for s in by_file[file]]
+            keys = [s.key for s in by_file[file]]
             if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, reached[k]))]:
                 yield hits
 
@@ -214,7 +210,7 @@ def _batches(ids: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _source(paths: Iterable[str | Path]) -> str:
-    return f"read_parquet({files([Path(p) for p in paths])}, filename = true, file_row_number = true)"
+    return parquet(paths, "filename", "file_row_number")
 
 
 def _scan(
@@ -224,7 +220,7 @@ def _scan(
     found: Places = set()
     for batch in _batches(ids):
         listed = _listed(batch)
-        for expression in id_expressions(table, columns):
+        for expression in list_id_expressions(table, columns):
             is_list = columns.get(expression, "").endswith("[]")
             condition = f"list_has_any({expression}, [{listed}])" if is_list else f"{expression} in ({listed})"
             found.update(con.execute(f"select filename, file_row_number from {_source(paths)} where {condition}").fetchall())
@@ -242,12 +238,12 @@ def _look_up(
 ) -> Places:
     """Find rows of large tables by their indexes, and by their first column, by which they are sorted."""
     first = next(iter(columns))
-    indexed = {file: index_of(con, home, s, table) for file, s in tables.items()}
-    if id_expressions(table, columns, leave_out=first) and None in indexed.values():
+    indexed = {file: ensure_index(con, home, s, table) for file, s in tables.items()}
+    if list_id_expressions(table, columns, leave_out=first) and None in indexed.values():
         return _scan(con, tables, table, columns, ids)  # the data home cannot be written
     by_index = {str(index): file for file, index in indexed.items() if index}
     found: Places = set()
-    of_users_alone = id_expressions(table, columns, leave_out=first) == ["user_id"]
+    of_users_alone = list_id_expressions(table, columns, leave_out=first) == ["user_id"]
     in_index = {user} & ids.keys() if of_users_alone else ids.keys()
     for batch in _batches(ids):
         if first in ID_COLUMNS:
@@ -278,204 +274,36 @@ def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str], k
             known[file, number] = dict(zip(columns, values, strict=True))
 
 
-# ---- answering -------------------------------------------------------------------------------------------------------
+# ---- when nothing is found -------------------------------------------------------------------------------------------
 
 
-def audit_record(home: Path, record_id: str, all_versions: bool, as_json: bool, echo: Echo) -> int:
-    """Answer `humanllm audit record`; returns the exit code.
+def explain_nothing(store: SnapshotStore, kind: str, subject: str, all_versions: bool) -> str:
+    """One sentence: a subject is nowhere; with ids that look like it, when some are found quickly.
 
-    Raises:
-        AuditError: no row of any snapshot knows the record.
+    Args:
+        kind: record or user.
     """
-    store = SnapshotStore(home)
-    found = trace(store, record_id=record_id, all_versions=all_versions)
-    if not found.hits:
-        raise AuditError(_nowhere(store, "record", record_id, "record_id", all_versions))
-    return _answer(store, "record", found, as_json, echo)
-
-
-def audit_user(home: Path, user_id: str, all_versions: bool, as_json: bool, echo: Echo) -> int:
-    """Answer `humanllm audit user`; returns the exit code.
-
-    Raises:
-        AuditError: no row of any snapshot knows the user.
-    """
-    store = SnapshotStore(home)
-    found = trace(store, user_id=user_id, all_versions=all_versions)
-    if not found.hits:
-        raise AuditError(_nowhere(store, "user", user_id, "user_id", all_versions))
-    return _answer(store, "user", found, as_json, echo)
-
-
-def _answer(store: SnapshotStore, kind: str, found: Trace, as_json: bool, echo: Echo) -> int:
-    if as_json:
-        echo(json.dumps(as_data(kind, found), indent=1, ensure_ascii=False, default=str))
-    else:
-        print_trace(store, kind, found, echo)
-    return 0
-
-
-def as_data(kind: str, found: Trace) -> dict[str, Any]:
-    """The whole answer as plain data: every row without its texts."""
-    return {
-        kind: found.subject,
-        "rows": [
-            {**k._asdict(), "published": k in found.published, "table": table, "via": via, "row": row}
-            for k, table, row, via in found.hits
-        ],
-        "models": [{**k._asdict(), "published": k in found.published} for k in found.models],
-        "sources": [{**k._asdict(), "published": k in found.published} for k in found.raw],
-        "journal_answers": found.answers,
-        "damage": [d._asdict() for d in found.damage],
-    }
-
-
-def _nowhere(store: SnapshotStore, kind: str, subject: str, column: str, all_versions: bool) -> str:
-    """One sentence: it is nowhere; with ids that look like it, when some are found quickly."""
     where = "any retained snapshot" if all_versions else "any published snapshot or what they were made from"
-    near = _near(store, subject, column)
+    near = _find_near(store, subject, kind)
     hint = f"; did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
     more = "" if all_versions or near else "; older versions: --all-versions"
     return f"no row about the {kind} `{subject}` is in {where}{hint}{more}"
 
 
-def _near(store: SnapshotStore, subject: str, column: str) -> list[str]:
-    tables = [
-        str(s.path("records"))
-        for s, _ in published(store)
-        if isinstance(s, Snapshot) and "records" in s.manifest.tables and s.path("records").is_file()
-    ]
+def _find_near(store: SnapshotStore, subject: str, kind: str) -> list[str]:
+    published = [p.snapshot for p in read_publications(store) if p.snapshot and "records" in p.snapshot.manifest.tables]
+    tables = [file for s in published if (file := s.path("records")).is_file()]
     if not tables:
         return []
-    source = f"read_parquet({files([Path(t) for t in tables])}, union_by_name = true)"
+    source = parquet(tables, "union_by_name")
     with duckdb.connect() as con:
-        if column == "user_id":
+        if kind == "user":
             alike = "jaro_winkler_similarity(lower(split_part(user_id, '/', 2)), lower(?))"
             query = f"select user_id from {source} group by 1 having {alike} > 0.85 order by {alike} desc, 1 limit 3"
             return [r[0] for r in con.execute(query, [subject.split("/")[-1]] * 2).fetchall()]
-        spelled = ", ".join(literal(f"{s}:{subject.split(':')[-1]}") for s in SOURCES)
-        start = subject[: max(4, len(subject) - 3)]
+        start, of_other_source = subject[: max(4, len(subject) - 3)], f":{subject.split(':')[-1]}"
         query = f"select distinct record_id from {source} where"
-        found = (
-            con.execute(f"{query} record_id in ({spelled})").fetchall()
-            or con.execute(
-                f"{query} record_id >= {literal(start)} and record_id < {literal(start + chr(0x10FFFF))} limit 200"
-            ).fetchall()
+        found = con.execute(f"{query} ends_with(record_id, ?)", [of_other_source]).fetchall() or (
+            con.execute(f"{query} record_id >= ? and record_id < ? limit 200", [start, start + chr(0x10FFFF)]).fetchall()
         )
     return difflib.get_close_matches(subject, [r[0] for r in found], 3, cutoff=0.4)
-
-
-# ---- showing ---------------------------------------------------------------------------------------------------------
-
-
-def print_trace(store: SnapshotStore, kind: str, found: Trace, echo: Echo) -> None:
-    """The way through the graph, one line per snapshot and table, in 80 columns."""
-    user = next((h.row["user_id"] for h in found.hits if h.row.get("user_id") and h.via == "own"), None)
-    echo(f"{kind} {found.subject}" + (f", of user {user}" if kind == "record" and user else ""))
-    if found.answers:
-        echo(f"{found.answers:,} answers of models in the journal are about it")
-    lines: dict[tuple[Key, str, str], list[dict[str, Any]]] = {}
-    for h in found.hits:
-        lines.setdefault((h.key, h.table, h.via), []).append(h.row)
-    for via, title in (("own", ""), ("context", "What others wrote about it, which holds its text as context:")):
-        mine = {k: v for k, v in lines.items() if k[2] == via}
-        if not mine:
-            continue
-        echo("")
-        if title:
-            echo(title)
-        else:
-            for key in found.raw:
-                _line(echo, found, key, _raw_files(store, key))
-        order = list(dict.fromkeys(k[0] for k in mine))
-        for (key, table, _), rows in sorted(mine.items(), key=lambda x: order.index(x[0][0])):
-            _line(echo, found, key, say(table, rows))
-    if found.models:
-        echo("")
-        echo("Made from a checkpoint that consumed it:")
-        for asset, keys in _by_asset(found.models).items():
-            names = ", ".join(k.partition or k.data_version for k in keys)
-            for i, line in enumerate(textwrap.wrap(names, WIDTH - 28) or [""]):
-                echo(f"  {asset if i == 0 else '':<25} {line}")
-    elif not any(h.table == "consumed" for h in found.hits):
-        echo("")
-        echo("No checkpoint consumed it.")
-    for d in found.damage:
-        echo(f"WRONG  {d}")
-
-
-def _by_asset(keys: Iterable[Key]) -> dict[str, list[Key]]:
-    found: dict[str, list[Key]] = {}
-    for key in keys:
-        found.setdefault(key.asset, []).append(key)
-    return found
-
-
-def _line(echo: Echo, found: Trace, key: Key, content: str) -> None:
-    name = f"{key.asset}[{key.partition}]" if key.partition else key.asset
-    if key not in found.published:
-        name += f" {key.data_version[:8]} (old)"
-    lines = textwrap.wrap(content, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
-    if len(name) + 2 + len(content) <= WIDTH and len(name) <= 38:
-        echo(f"{name:<39} {content}" if len(content) <= WIDTH - 40 else f"{name}  {content}")
-        return
-    echo(name)
-    for line in lines:
-        echo(f"    {line}")
-
-
-def _raw_files(store: SnapshotStore, key: Key) -> str:
-    path = store.partition_folder(key.asset, key.partition) / key.data_version / "files.parquet"
-    if not path.is_file():
-        return "its files are not known any more"
-    names = [r[0] for r in duckdb.execute("select file from read_parquet(?) where kind = 'records'", [str(path)]).fetchall()]
-    return "in " + (names[0] if len(names) == 1 else f"one of {len(names)} files")
-
-
-def say(table: str, rows: list[dict[str, Any]]) -> str:
-    """What some rows of a table say about the subject, by the columns they have."""
-    first, n = rows[0], len(rows)
-
-    def count(column: str) -> str:
-        found = Counter(str(r[column]) for r in rows if r.get(column) is not None)
-        return ", ".join(name if k == 1 else f"{k} {name}" for name, k in sorted(found.items(), key=lambda x: (-x[1], x[0])))
-
-    def plural(word: str) -> str:
-        return f"{n:,} {word}{'' if n == 1 else 's'}"
-
-    if table == "dropped":
-        return f"left out: {count('reason')}"
-    if table == "failures":
-        return "no valid answer: " + ", ".join(sorted(f"{r['prompt']} ({r['reason']})" for r in rows))
-    if table == "core":
-        gone = [r for r in rows if r["reason"]]
-        return f"left out: {count('reason')}" if len(gone) == n else f"{n - len(gone):,} of {n:,} in the core"
-    if "position" in first and "step" in first:
-        places = _ranges(r["position"] for r in rows)
-        return f"consumed {n:,} times, epoch {_ranges(r['epoch'] for r in rows)}, step {_ranges(r['step'] for r in rows)}, position {places}"
-    if "kept" in first:
-        bad = Counter(r["dropped_by"] for r in rows if not r["kept"])
-        rest = "".join(f", {k} left out by {name}" for name, k in sorted(bad.items()))
-        return f"{sum(bool(r['kept']) for r in rows):,} of {n:,} judged items kept{rest}"
-    if "split" in first:
-        return f"{plural('sample')}: {count('split')}"
-    if "is_correct" in first:
-        return f"{plural('answer')}, {sum(bool(r['is_correct']) for r in rows):,} right"
-    if "metric" in first and "score" in first:
-        return f"{plural('judged answer')}: " + ", ".join(f"{r['metric']} {r['score']}" for r in rows[:6])
-    if "control" in first:
-        return f"{plural('question')}: {count('control')}"
-    if "kind" in first:
-        return f"{plural('item')}: {count('kind')}"
-    if "n_words" in first:
-        return plural("scenario")
-    if "harmful" in first:
-        return f"kept {plural('record')}, quality {count('quality')}"
-    return f"kept {plural('record')}" if table == "records" else plural("row")
-
-
-def _ranges(values: Iterable[int]) -> str:
-    """Numbers in order, a few of them spelled out: `3, 17, 40` or `3, 17, ... 40 (12 in all)`."""
-    found = sorted(set(values))
-    shown = ", ".join(map(str, found[:6]))
-    return shown if len(found) <= 6 else f"{shown}, ... {found[-1]} ({len(found):,} in all)"

@@ -1,8 +1,8 @@
 """Recompute every hash that stands behind a checkpoint, and name each file that is not what it was.
 
 What is read again: every manifest against the reference of its child and the published pointer, every file's bytes, every table's
-rows, the data version that follows from them, the identity's hash, the texts of prompts, the raw source files and base models that
-are still there, and the journal answers that the steps used. Nothing is taken from a cache, nothing is written.
+rows, the data version that follows from them, the identity's hash, the texts of prompts, the raw source files and base models
+that are still there, and the journal answers that the steps used. Nothing is taken from a cache, nothing is written.
 
 What belongs here: comparing. What does not: finding the checkpoint and its manifests (`chain.py`).
 """
@@ -12,25 +12,26 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from humanllm_assets.lineage.answers import ENTRY_BYTES, answers_file, read_answers
-from humanllm_assets.lineage.audit.chain import LINEAGE, Chain, Target
-from humanllm_assets.lineage.inventory import Damage, Pointer, pointer_file, read_pointer, shown
-from humanllm_assets.lineage.snapshots import VERSION_DIGITS, Snapshot, SnapshotStore, table_content
+from humanllm_assets.lineage.audit.chain import Chain, Target
+from humanllm_assets.lineage.identity import find_models, find_prompts
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Damage, Pointer, Snapshot, is_manifest, version_of
+from humanllm_assets.lineage.snapshots import SnapshotStore, hash_table
 from resources.canonical import digest
 from resources.files import sha256_file
-from resources.journal import Journal
+from resources.llm.journal import Journal
 
 if TYPE_CHECKING:
     from resources.profile import Profile
 
-CARD = "README.md"  # of a model folder; like LINEAGE and a report's page it is hashed, but does not decide the data version
 _AT_ONCE = 500  # journal answers looked up together
 _SAY_EVERY_S = 2.0
 
@@ -71,21 +72,23 @@ def verify(
     total = sum(f.bytes for s in chain.nodes.values() for f in s.manifest.files.values())
     with duckdb.connect() as con:
         for snapshot in chain.nodes.values():
-            work.manifest(snapshot)
-            work.files(snapshot, snapshot.folder, total)
-            work.content(con, snapshot)
+            work.check_manifest(snapshot)
+            work.check_files(snapshot, snapshot.folder, total)
+            work.check_content(con, snapshot)
         if target and target.folder:
-            work.copied(target.snapshot, target.folder)
-        work.prompts(chain.nodes.values())
-        work.journal(chain.nodes.values())
+            work.check_copied(target.snapshot, target.folder)
+        work.check_prompts(chain.nodes.values())
+        work.check_journal(chain.nodes.values())
         if profile:
-            work.sources(con, chain.nodes.values(), profile)
-            work.base_models(chain.nodes.values(), profile)
+            work.check_sources(con, chain.nodes.values(), profile)
+            work.check_base_models(chain.nodes.values(), profile)
     work.result.damage = list(dict.fromkeys(work.result.damage))
     return work.result
 
 
 class _Work:
+    """A verification in progress: what was compared so far, and files that are broken anyway."""
+
     def __init__(self, store: SnapshotStore, result: Verification, say: Say | None) -> None:
         self.store, self.result, self._say = store, result, say
         self._said = time.monotonic()
@@ -97,11 +100,11 @@ class _Work:
             self._say(line())
 
     def _found(self, path: Path | str, problem: str, altered: bool = True) -> None:
-        self.result.damage.append(Damage(path if isinstance(path, str) else shown(self.store, path), problem, altered))
+        self.result.damage.append(Damage(path if isinstance(path, str) else self.store.show_path(path), problem, altered))
 
     # ---- one snapshot ----
 
-    def manifest(self, s: Snapshot) -> None:
+    def check_manifest(self, s: Snapshot) -> None:
         """A manifest's own statements agree with each other, with its place, and with the pointer."""
         m, path = s.manifest, s.folder / s.manifest_file
         self.result.manifests += 1
@@ -109,10 +112,10 @@ class _Work:
             self._found(path, f"altered: it says that it belongs to {m.asset}/{m.partition}/{m.data_version}")
         if digest(m.identity) != m.identity_hash:
             self._found(path, "altered: its identity has another hash")
-        stated = {(a, p): v for a, parts in m.identity.get("upstream", {}).items() for p, v in parts.items()}
-        if stated != {(u.asset, u.partition): u.data_version for u in m.upstream}:
+        stated = {Item(a, p): v for a, parts in m.identity.get("upstream", {}).items() for p, v in parts.items()}
+        if stated != {u.item: u.data_version for u in m.upstream}:
             self._found(path, "altered: its upstream references are not those of its identity")
-        pointer = read_pointer(self.store, m.asset, m.partition)
+        pointer, pointer_file = self.store.read_pointer(*m.item), self.store.pointer_file(*m.item)
         if isinstance(pointer, Damage):
             self.result.damage.append(pointer)
         elif isinstance(pointer, Pointer):
@@ -120,11 +123,11 @@ class _Work:
             if (pointer.data_version, pointer.manifest) == (s.data_version, s.manifest_file):
                 if pointer.manifest_sha256 != s.manifest_sha256:
                     self._found(path, "altered: not the manifest that was published")
-                    self._found(pointer_file(self.store, m.asset, m.partition), "its hash is not that of the manifest it names")
+                    self._found(pointer_file, "its hash is not that of the manifest it names")
             elif not where.is_file():
-                self._found(pointer_file(self.store, m.asset, m.partition), f"altered: {shown(self.store, where)} is not there")
+                self._found(pointer_file, f"altered: {self.store.show_path(where)} is not there")
 
-    def files(self, s: Snapshot, folder: Path, total: int) -> None:
+    def check_files(self, s: Snapshot, folder: Path, total: int) -> None:
         """Every file's bytes; and no file that the manifest does not name."""
         for name, stored in s.manifest.files.items():
             path = folder / name
@@ -139,11 +142,11 @@ class _Work:
             self._progress(lambda: f"{self.result.bytes / 1e9:.1f} of {total / 1e9:.1f} GB read")
         for path in sorted(folder.rglob("*")):
             name = str(path.relative_to(folder))
-            if path.is_file() and name not in s.manifest.files and not (name.startswith("manifest") and name.endswith(".json")):
+            if path.is_file() and name not in s.manifest.files and not is_manifest(name):
                 self._found(path, "no file of the snapshot")
 
-    def content(self, con: duckdb.DuckDBPyConnection, s: Snapshot) -> None:
-        """The rows of every table, and the data version, computed as when the snapshot was sealed (`SnapshotWriter.seal`)."""
+    def check_content(self, con: duckdb.DuckDBPyConnection, s: Snapshot) -> None:
+        """The rows of every table, and the data version, computed as when the snapshot was sealed (`version_of`)."""
         m = s.manifest
         for table in m.tables.values():
             path = s.folder / table.file
@@ -155,22 +158,21 @@ class _Work:
             self.result.tables += 1
             self.result.rows += table.rows
             try:
-                found = table_content(con, path)
+                found = hash_table(con, path)
             except duckdb.Error as e:
                 self._found(path, f"altered: no table any more ({str(e).splitlines()[0]})")
                 continue
             if found != (table.rows, table.content):
                 self._found(path, "altered: its rows have another content hash")
             self._progress(lambda: f"{self.result.rows:,} rows compared")
-        undeciding = {t.file for t in m.tables.values()} | {CARD, LINEAGE, str(m.measures.get("report"))}
-        deciding = {
-            "tables": {n: t.content for n, t in m.tables.items()},
-            "files": {n: f.sha256 for n, f in m.files.items() if n not in undeciding},
-        }
-        if digest(deciding)[:VERSION_DIGITS] != m.data_version:
-            self._found(s.folder / s.manifest_file, f"altered: tables and files do not give the data version {m.data_version}")
+        path, of_tables = s.folder / s.manifest_file, {t.file for t in m.tables.values()}
+        if all(f.says_whether_volatile for name, f in m.files.items() if name not in of_tables):
+            if version_of(m.tables, m.files) != m.data_version:
+                self._found(path, f"altered: tables and files do not give the data version {m.data_version}")
+        else:
+            self._found(path, "data version not computed: the manifest does not say which files decide it", altered=False)
 
-    def copied(self, s: Snapshot, folder: Path) -> None:
+    def check_copied(self, s: Snapshot, folder: Path) -> None:
         """A copy of a model outside the data home: the files it has are the snapshot's."""
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             stored = s.manifest.files.get(str(path.relative_to(folder)))
@@ -178,17 +180,17 @@ class _Work:
                 self.result.files += 1
                 self.result.bytes += stored.bytes
                 if sha256_file(path) != stored.sha256:
-                    self._found(str(path), f"altered: not the file of {shown(self.store, s.folder)}")
-            elif not (path.name.startswith("manifest") and path.suffix == ".json"):
-                self._found(str(path), f"no file of {shown(self.store, s.folder)}")
+                    self._found(str(path), f"altered: not the file of {self.store.show_path(s.folder)}")
+            elif not is_manifest(path.name):
+                self._found(str(path), f"no file of {self.store.show_path(s.folder)}")
 
     # ---- beside the snapshots ----
 
-    def prompts(self, snapshots: Iterable[Snapshot]) -> None:
+    def check_prompts(self, snapshots: Iterable[Snapshot]) -> None:
         """The texts of all prompts in the identities: those kept in the data home, else the templates of this project."""
         texts: dict[str, str] = {}
         for s in snapshots:
-            texts |= {p["text_sha256"]: p["name"] for p in prompts_of(s.manifest.identity)}
+            texts |= {p.text_sha256: p.name for p in find_prompts(s.manifest.identity)}
         current: dict[str, str] | None = None
         for sha256, name in sorted(texts.items(), key=lambda x: x[1]):
             self.result.prompts += 1
@@ -201,9 +203,9 @@ class _Work:
             if sha256 not in current:
                 self._found(path, f"missing: the text of the prompt {name}, which differs from today's template")
 
-    def journal(self, snapshots: Iterable[Snapshot]) -> None:
+    def check_journal(self, snapshots: Iterable[Snapshot]) -> None:
         """The answers that the steps used, and every answer's own hash."""
-        lists = {m.answers_sha256: f"{m.asset}[{m.partition}]" for s in snapshots if (m := s.manifest).answers_sha256}
+        lists = {m.answers_sha256: str(m.item) for s in snapshots if (m := s.manifest).answers_sha256}
         path = self.store.root / "journal" / "answers.sqlite"
         if not path.is_file():
             if lists:
@@ -249,7 +251,7 @@ class _Work:
 
     # ---- outside the data home ----
 
-    def sources(self, con: duckdb.DuckDBPyConnection, snapshots: Iterable[Snapshot], profile: Profile) -> None:
+    def check_sources(self, con: duckdb.DuckDBPyConnection, snapshots: Iterable[Snapshot], profile: Profile) -> None:
         """The raw files that `raw_*` recorded, where they are still there."""
         from resources.profile import ProfileError, resolve_path
 
@@ -272,19 +274,19 @@ class _Work:
                     self._found(_short(path), "altered: not the source file that was read")
                 self._progress(lambda: f"{self.result.source_files} source files read")
 
-    def base_models(self, snapshots: Iterable[Snapshot], profile: Profile) -> None:
+    def check_base_models(self, snapshots: Iterable[Snapshot], profile: Profile) -> None:
         """The weights of base models that training and merging recorded, where they are still there."""
         from resources.models import folder_name, weights_digest
         from resources.profile import ProfileError, resolve_path
 
         wanted = {
-            (model["name"], model["revision"], weights)
+            (*model, weights)
             for s in snapshots
             if (weights := s.manifest.identity.get("external", {}).get("weights"))
-            for model in models_of(s.manifest.identity)
+            for model in find_models(s.manifest.identity)
         }
         for name, revision, weights in sorted(wanted):
-            model = next((m for m in profile.models.values() if m.identity == {"name": name, "revision": revision}), None)
+            model = next((m for m in profile.models.values() if (m.name, m.revision) == (name, revision)), None)
             try:
                 given = resolve_path(model.path) if model and model.path else None
             except ProfileError:
@@ -295,7 +297,7 @@ class _Work:
                 continue
             self.result.base_models += 1
             if weights_digest(folder) != weights:
-                self._found(shown(self.store, folder), f"altered: not the weights of {name} {revision} that were read")
+                self._found(self.store.show_path(folder), f"altered: not the weights of {name} {revision} that were read")
 
 
 def _short(path: Path) -> str:
@@ -316,28 +318,3 @@ def _current_prompts() -> dict[str, str]:
             continue  # a template that is being edited: its text is not the one that was used
         found[hashlib.sha256(prompt.text.encode()).hexdigest()] = prompt.name
     return found
-
-
-# ---- what an identity names ------------------------------------------------------------------------------------------
-
-
-def _mappings(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        for item in value.values():
-            yield from _mappings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _mappings(item)
-
-
-def prompts_of(identity: dict[str, Any]) -> list[dict[str, Any]]:
-    """Name and text_sha256 of every prompt in an identity, each once."""
-    found = {d["text_sha256"]: d for d in _mappings(identity) if "text_sha256" in d and "name" in d}
-    return sorted(found.values(), key=lambda d: d["name"])
-
-
-def models_of(identity: dict[str, Any]) -> list[dict[str, str]]:
-    """Name and revision of every model in an identity, each once."""
-    found = {(d["name"], d["revision"]): d for d in _mappings(identity) if d.keys() == {"name", "revision"}}
-    return [found[k] for k in sorted(found)]

@@ -1,8 +1,9 @@
 """Garbage collection: what no lineage reaches is removed.
 
-Roots are what declared partitions publish, and every checkpoint and merged model that passed its contract, published or not;
-with each of them stays everything that its manifests name upstream, to the raw files' fingerprints. A folder stays when any of
-its manifests is reached.
+Roots are what declared partitions publish, and everything of nodes that keep it for ever (`Node.keeps_forever`) that passed its
+contract, published or not; with each of them stays everything that its manifests name upstream, to the raw files' fingerprints. A
+folder stays when any of its manifests is reached. Where a pointer is damaged, nobody knows which snapshot it protected: all of
+its partition are roots. Where a manifest is damaged, nobody knows what it was made from: no snapshot goes at all.
 
 How it keeps out of the way of running steps: nothing younger than `before` goes, nor any snapshot of a partition whose pointer
 moved since: a step that began after `before` can have pinned or sealed nothing else. Removing is renaming to a name that no
@@ -15,7 +16,6 @@ What belongs here: deciding and removing. What does not: deleting a user (`taked
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -25,15 +25,15 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
 
-from humanllm_assets.lineage.audit.indexes import folder as index_folder
-from humanllm_assets.lineage.nodes import Graph
-from humanllm_assets.lineage.retained import ManifestKey, Retained, ref_key, retained
-from humanllm_assets.lineage.snapshots import Snapshot, SnapshotStore
+from humanllm_assets.lineage.audit.indexes import index_folder
+from humanllm_assets.lineage.identity import find_prompts
+from humanllm_assets.lineage.inventory import Inventory
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Damage, Key, Pointer, Snapshot, read_pointer
 
 if TYPE_CHECKING:
     from resources.home import Home
 
-KEPT_ALWAYS = ("sft_checkpoint", "merged_model")  # costly, and what an audit asks about
 TRASH = ".trash-"
 DAY_S = 86_400.0
 SETTLE_S = 1.0  # a step that has found a snapshot to publish again does so within this time
@@ -41,7 +41,7 @@ SETTLE_S = 1.0  # a step that has found a snapshot to publish again does so with
 
 @dataclass(frozen=True)
 class Removal:
-    """One thing to remove. `what`: superseded, rejected, undeclared, pointer, leftover, prompt or page."""
+    """One thing to remove. `what`: superseded, rejected, undeclared, pointer, leftover, prompt, answers, index or page."""
 
     path: Path
     what: str
@@ -50,107 +50,113 @@ class Removal:
     pointer: Path | None = None  # of the snapshot's partition; checked again before the folder goes
 
 
-def garbage(graph: Graph, home: Home, store: SnapshotStore, *, before: float, rejected_before: float) -> list[Removal]:
+def find_garbage(inventory: Inventory, home: Home, *, before: float, rejected_before: float) -> list[Removal]:
     """What would be removed, by asset.
 
     Args:
         before: seconds since 1970. Younger folders and files stay, and all snapshots of a partition published since.
         rejected_before: snapshots that broke their contract stay for inspection until they are older than this.
     """
-    found = retained(graph, store)
-    folders = _reached(found, store)
-    removals = [Removal(p.path, "pointer", p.asset, _size(p.path)) for p in found.pointers if not p.declared]
-    removals = [r for r in removals if r.path.stat().st_mtime < before]
-    gone: set[Path] = set()
-    by_folder: dict[Path, list[Snapshot]] = {}
-    for s in found.snapshots.values():
-        by_folder.setdefault(s.folder, []).append(s)
-    moved = {p.folder.parent: p for p in found.pointers}
-    declared = {store.partition_folder(a, p) for a, p in graph.all_partitions()}
-    for folder, snapshots in by_folder.items():
-        pointer = moved.get(folder.parent)
-        rejected = not any(s.manifest.passed for s in snapshots)
-        limit = min(before, rejected_before) if rejected else before
-        recent = pointer is not None and pointer.path.stat().st_mtime >= before
-        if folder in folders or recent or _newest(folder) >= limit:
-            continue
-        what = "undeclared" if folder.parent not in declared else "rejected" if rejected else "superseded"
-        asset = snapshots[0].manifest.asset
-        removals.append(Removal(folder, what, asset, _size(folder), pointer.path if pointer and pointer.declared else None))
-        gone.add(folder)
-    removals += _leftovers(store, found, folders, before)
-    removals += _unreferenced(home, found, gone, before)
-    order = {name: i for i, name in enumerate(graph.nodes)}
+    reached = _reach_folders(inventory)
+    removals = [
+        Removal(p.file, "pointer", p.item.asset, _size(p.file)) for p in inventory.undeclared if p.file.stat().st_mtime < before
+    ]
+    superseded = [] if inventory.damaged else list(_find_superseded(inventory, reached, before, rejected_before))
+    removals += superseded
+    removals += _find_leftovers(inventory, reached, before)
+    removals += _find_unreferenced(home, inventory, {r.path for r in superseded}, before)
+    order = {name: i for i, name in enumerate(inventory.graph.nodes)}
     return sorted(removals, key=lambda r: (order.get(r.asset, len(order)), r.asset, r.what, str(r.path)))
 
 
-def _reached(found: Retained, store: SnapshotStore) -> set[Path]:
+def _reach_folders(inventory: Inventory) -> set[Path]:
     """The folders of every manifest that a root's lineage names (those of purged or damaged snapshots too)."""
-    roots = found.published | {k for k, s in found.snapshots.items() if s.manifest.asset in KEPT_ALWAYS and s.manifest.passed}
-    todo, reached = list(roots), set[ManifestKey]()
+    graph, store = inventory.graph, inventory.store
+    kept_forever = {name for name, node in graph.nodes.items() if node.keeps_forever}  # also of manifests that do not say so
+    uncertain = {(p.item.asset, p.item.folder) for p in inventory.uncertain}
+
+    def is_root(s: Snapshot) -> bool:
+        forever = s.manifest.keeps_forever or s.item.asset in kept_forever
+        return (forever and s.manifest.passed) or (s.item.asset, s.item.folder) in uncertain
+
+    todo = [*inventory.published, *(key for key, s in inventory.snapshots.items() if is_root(s))]
+    reached: set[Key] = set()
     while todo:
         key = todo.pop()
         if key not in reached:
             reached.add(key)
-            if key in found.snapshots:
-                todo.extend(ref_key(r) for r in found.snapshots[key].manifest.upstream)
-    folders = {store.partition_folder(asset, partition) / version for asset, partition, version, _ in reached}
-    return folders | {p.folder for p in found.pointers if p.declared} | {path.parent for path in found.damaged}
+            if key in inventory.snapshots:
+                todo.extend(ref.key for ref in inventory.snapshots[key].manifest.upstream)
+    named = {store.partition_folder(*key.item) / key.data_version for key in reached}
+    return named.union(*(store.partition_folder(*p.item).glob("[!.]*") for p in inventory.uncertain))
 
 
-def _leftovers(store: SnapshotStore, found: Retained, reached: set[Path], before: float) -> Iterator[Removal]:
+def _find_superseded(inventory: Inventory, reached: set[Path], before: float, rejected_before: float) -> Iterator[Removal]:
+    """Snapshots that no root reaches. A partition whose pointer moved since `before` keeps all of its own."""
+    store = inventory.store
+    pointers = {store.partition_folder(*p.item): p.file for p in (*inventory.publications, *inventory.undeclared)}
+    declared = {store.partition_folder(*item) for item in inventory.graph.all_partitions()}
+    by_folder: dict[Path, list[Snapshot]] = {}
+    for s in inventory.snapshots.values():
+        by_folder.setdefault(s.folder, []).append(s)
+    for folder, snapshots in by_folder.items():
+        pointer = pointers.get(folder.parent)
+        rejected = not any(s.manifest.passed for s in snapshots)
+        limit = min(before, rejected_before) if rejected else before
+        recent = pointer is not None and pointer.stat().st_mtime >= before
+        if folder in reached or recent or _newest(folder) >= limit:
+            continue
+        is_declared = folder.parent in declared
+        what = "undeclared" if not is_declared else "rejected" if rejected else "superseded"
+        yield Removal(folder, what, snapshots[0].item.asset, _size(folder), pointer if is_declared else None)
+
+
+def _find_leftovers(inventory: Inventory, reached: set[Path], before: float) -> Iterator[Removal]:
     """Folders of steps that died, trash of a collection that died, and what is left of purged snapshots that nothing names."""
-    with_manifest = {s.folder for s in found.snapshots.values()}
-    for folder in sorted(store.root.glob("snapshots/*/*/*")):
-        hidden = folder.name.startswith(".")
-        if hidden:
-            trash = folder.name.startswith(TRASH)
-            old = not _alive(folder) if trash else _newest(folder) < before - DAY_S
+    root = inventory.store.root
+    with_manifest = {s.folder for s in inventory.snapshots.values()}
+    for folder in sorted(root.glob("snapshots/*/*/*")):
+        if folder.name.startswith(TRASH):
+            old = not _alive(folder)
+        elif folder.name.startswith("."):
+            old = _newest(folder) < before - DAY_S
+        elif inventory.damaged:
+            old = False
         else:
             old = folder not in with_manifest and folder not in reached and _newest(folder) < before
         if old:
             yield Removal(folder, "leftover", folder.parent.parent.name, _size(folder))
 
 
-def _unreferenced(home: Home, found: Retained, gone: set[Path], before: float) -> Iterator[Removal]:
+def _find_unreferenced(home: Home, inventory: Inventory, gone: set[Path], before: float) -> Iterator[Removal]:
     """Prompts, lists of answers, audit indexes and pages that only removed snapshots name."""
-    staying = [s.manifest for s in found.snapshots.values() if s.folder not in gone]
-    prompts = {sha for m in staying for sha in _prompt_hashes(m.identity)}
-    for path in sorted((home.root / "prompts").glob("*.md")):
-        if path.stem not in prompts and path.stat().st_mtime < before:
-            yield Removal(path, "prompt", "", _size(path))
-    lists = {m.answers_sha256 for m in staying}
-    for path in sorted((home.root / "answers").glob("[!.]*")):
-        if path.name not in lists and path.stat().st_mtime < before:
-            yield Removal(path, "answers", "", _size(path))
-    known = {f.sha256 for m in staying for f in m.files.values()}
-    known |= {f"{s.manifest_sha256}-totals" for s in found.snapshots.values() if s.folder not in gone}
-    for path in sorted(index_folder(home.root).glob("[!.]*")):
-        if path.stem not in known and path.stat().st_mtime < before:
-            yield Removal(path, "index", "", _size(path))
-    pages = {page for m in staying for page in docs_pages(m.verdict)}
-    named = {page for s in found.snapshots.values() if s.folder in gone for page in docs_pages(s.manifest.verdict)}
+    staying = [s for s in inventory.snapshots.values() if s.folder not in gone]
+    manifests = [s.manifest for s in staying]
+    pages = {page for m in manifests for page in list_docs_pages(m.verdict)}
+    named = {page for s in inventory.snapshots.values() if s.folder in gone for page in list_docs_pages(s.manifest.verdict)}
     for page in sorted(named - pages):
         path = home.data_docs / page
         if path.is_file():
             yield Removal(path, "page", "", _size(path))
+    if inventory.damaged:
+        return  # what the damaged manifests name is not known
+    named_by_kind = {
+        "prompt": (home.root / "prompts", {p.text_sha256 for m in manifests for p in find_prompts(m.identity)}),
+        "answers": (home.root / "answers", {m.answers_sha256 for m in manifests}),
+        "index": (
+            index_folder(home.root),
+            {f.sha256 for m in manifests for f in m.files.values()} | {f"{s.manifest_sha256}-totals" for s in staying},
+        ),
+    }
+    for what, (folder, names) in named_by_kind.items():
+        for path in sorted(folder.glob("[!.]*")):
+            if path.stem not in names and path.stat().st_mtime < before:
+                yield Removal(path, what, "", _size(path))
 
 
-def docs_pages(verdict: Mapping[str, Any] | None) -> list[str]:
+def list_docs_pages(verdict: Mapping[str, Any] | None) -> list[str]:
     """The Data Docs pages of a verdict, relative to the docs folder."""
     return list((verdict or {}).get("docs", {}).values())
-
-
-def _prompt_hashes(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, child in value.items():
-            if key == "text_sha256":
-                yield child
-            else:
-                yield from _prompt_hashes(child)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for child in value:
-            yield from _prompt_hashes(child)
 
 
 def remove(removals: Sequence[Removal]) -> int:
@@ -186,10 +192,9 @@ def _hide(r: Removal) -> Path | None:
 
 
 def _published(r: Removal) -> bool:
-    try:
-        return r.pointer is not None and json.loads(r.pointer.read_bytes())["data_version"] == r.path.name
-    except FileNotFoundError:
-        return False
+    """Whether a partition's pointer names the snapshot by now, or is damaged and may have."""
+    pointer = read_pointer(r.pointer.parent, r.pointer) if r.pointer else None
+    return isinstance(pointer, Damage) or (isinstance(pointer, Pointer) and pointer.data_version == r.path.name)
 
 
 def _alive(trash: Path) -> bool:
@@ -216,15 +221,34 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
 # ---- in words --------------------------------------------------------------------------------------------------------
 
 
-def lines(removals: Sequence[Removal]) -> list[str]:
+def describe_damage(inventory: Inventory) -> list[str]:
+    """What is damaged, what is kept because of it, and the remedy; one line for each file."""
+    out = [
+        f"{p.damage.sentence}, so every snapshot of {p.item} is kept; run: humanllm materialize '{p.item}'"
+        for p in inventory.uncertain
+        if p.damage and p.damage not in inventory.damaged
+    ]
+    for d in inventory.damaged:
+        asset, folder = Path(d.file).parts[1:3]
+        item = Item.of_folder(asset, folder)
+        out.append(
+            f"{d.sentence}, so what it was made from is not known and no snapshot is removed; run: humanllm materialize '{item}', "
+            f"or, if it is damaged still, delete the folder {Path(d.file).parent}"
+        )
+    return out
+
+
+def describe_removals(removals: Sequence[Removal]) -> list[str]:
     """One line per asset and kind: how many, how large."""
     groups: dict[tuple[str, str], list[Removal]] = {}
     for r in removals:
         groups.setdefault((r.asset or "-", r.what), []).append(r)
-    return [f"{asset:<26} {len(g):>5} {what:<11} {size(sum(r.bytes for r in g)):>9}" for (asset, what), g in groups.items()]
+    return [
+        f"{asset:<26} {len(g):>5} {what:<11} {format_size(sum(r.bytes for r in g)):>9}" for (asset, what), g in groups.items()
+    ]
 
 
-def size(n: float) -> str:
+def format_size(n: float) -> str:
     """Bytes in words: `3.2 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if n < 1000:

@@ -1,8 +1,8 @@
 """Takedown: what holds a user, forgetting the user, and deleting what is left of the user (docs/takedown.md).
 
-`holdings` looks at every snapshot on disk: rows with the user's id, the samples that a checkpoint consumed in training, and what
-descends from them. `forget` writes a tombstone, which makes exactly the user's partitions stale; the graph then rebuilds without
-the user, asking no model. `purge` deletes what is no longer published: snapshots, answers, work folders, pages.
+`find_holdings` looks at every snapshot on disk: rows with the user's id, the samples that a checkpoint consumed in training, and
+what descends from them. `forget` writes a tombstone, which makes exactly the user's partitions stale; the graph then rebuilds
+without the user, asking no model. `purge` deletes what is no longer published: snapshots, answers, work folders, pages.
 
 What belongs here: finding and deleting. What does not: the rules that honour a tombstone (`tombstones.py`, `filtering/`).
 """
@@ -20,25 +20,24 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from humanllm_assets.lineage.audit.indexes import folder as index_folder
-from humanllm_assets.lineage.inventory import CHECKPOINT
-from humanllm_assets.lineage.nodes import Graph, display
-from humanllm_assets.lineage.removal.gc import docs_pages
+from humanllm_assets.lineage.audit.indexes import index_folder
+from humanllm_assets.lineage.inventory import Inventory, take_inventory
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import PURGED, Key, Snapshot
+from humanllm_assets.lineage.nodes import Graph
+from humanllm_assets.lineage.removal.gc import list_docs_pages
 from humanllm_assets.lineage.removal.scrub import Mentions, scrub_folder
-from humanllm_assets.lineage.retained import ManifestKey, Retained, key_of, ref_key, retained
-from humanllm_assets.lineage.snapshots import PURGED, Snapshot, SnapshotStore
-from humanllm_assets.lineage.tombstones import Tombstone, adding, read_tombstones, user_hash
-from humanllm_assets.sql import literal
+from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.lineage.tombstones import Tombstone, edit_tombstones, read_tombstones, user_hash
+from humanllm_assets.sql import parquet
 from resources.errors import Explained
 from resources.files import sha256_file, write_atomically
-from resources.journal import Journal
+from resources.llm.journal import Journal
 from resources.profile import site_of
 
 if TYPE_CHECKING:
     from resources.home import Home
     from resources.profile import Profile
-
-MODELS = (CHECKPOINT, "merged_model")
 
 
 class TakedownError(Explained):
@@ -54,18 +53,15 @@ class Holding:
     rows: Mapping[str, int]
 
     @property
+    def item(self) -> Item:
+        return self.snapshot.item
+
+    @property
     def name(self) -> str:
-        return display(self.snapshot.manifest.asset, self.snapshot.manifest.partition)
+        return str(self.item)
 
     def as_dict(self) -> dict[str, Any]:
-        m = self.snapshot.manifest
-        head = {
-            "asset": m.asset,
-            "partition": m.partition,
-            "data_version": m.data_version,
-            "manifest": self.snapshot.manifest_file,
-        }
-        return {**head, "published": self.published, "rows": dict(self.rows)}
+        return {**self.snapshot.key._asdict(), "published": self.published, "rows": dict(self.rows)}
 
 
 def check_user(profile: Profile, user: str) -> str:
@@ -86,67 +82,63 @@ def check_user(profile: Profile, user: str) -> str:
 # ---- what holds a user -----------------------------------------------------------------------------------------------
 
 
-def holdings(graph: Graph, store: SnapshotStore, user: str) -> list[Holding]:
+def find_holdings(inventory: Inventory, user: str) -> list[Holding]:
     """Every snapshot on disk that holds a user, parents first within the graph; published ones before retained ones.
 
     A snapshot holds the user when one of its tables has a row with the user's id, when it is a checkpoint that consumed a sample
     of the user, or when it was made from a snapshot that holds the user (a merged model, an answer to a question, a report). For
     checkpoints the consumed samples decide alone: a user of the test split was not trained on.
     """
-    return _holdings(graph, retained(graph, store), user)
+    snapshots = inventory.snapshots
+    rows = _rows_of_user(snapshots.values(), user)
+    holds: dict[Key, bool] = {}
 
-
-def _holdings(graph: Graph, found: Retained, user: str) -> list[Holding]:
-    rows = _rows_of_user(found.snapshots.values(), user)
-    holds: dict[ManifestKey, bool] = {}
-
-    def held(key: ManifestKey) -> bool:
+    def is_holding(key: Key) -> bool:
         if key not in holds:
             holds[key] = False  # a manifest never descends from itself
-            snapshot = found.snapshots.get(key)
-            if snapshot is not None:
-                above = [ref_key(r) for r in snapshot.manifest.upstream]
-                if snapshot.manifest.asset == CHECKPOINT:
-                    if consumed := _consumed(snapshot, [found.snapshots[k] for k in above if k in found.snapshots], user):
+            if snapshot := snapshots.get(key):
+                upstream = [ref.key for ref in snapshot.manifest.upstream]
+                if snapshot.manifest.trained:
+                    if consumed := _consumed(snapshot, [snapshots[k] for k in upstream if k in snapshots], user):
                         rows[key] = {"consumed": consumed}
                     holds[key] = key in rows
                 else:
-                    holds[key] = key in rows or any([held(k) for k in above])
+                    holds[key] = key in rows or any(map(is_holding, upstream))
         return holds[key]
 
-    order = {name: i for i, name in enumerate(graph.nodes)}
-    published = found.published
-    listed = [Holding(s, k in published, rows.get(k, {})) for k, s in found.snapshots.items() if held(k)]
-    return sorted(listed, key=lambda h: (not h.published, order.get(h.snapshot.manifest.asset, len(order)), h.name))
+    order = {name: i for i, name in enumerate(inventory.graph.nodes)}
+    published = inventory.published
+    listed = [Holding(s, k in published, rows.get(k, {})) for k, s in snapshots.items() if is_holding(k)]
+    return sorted(listed, key=lambda h: (not h.published, order.get(h.item.asset, len(order)), h.name))
 
 
-def quarantined(profile: Profile, store: SnapshotStore, user: str) -> dict[str, int]:
+def find_unreadable(profile: Profile, store: SnapshotStore, user: str) -> dict[str, int]:
     """Unreadable rows of the site's published slices whose raw text mentions the user's name, by file: no rule can read whose
     they are, so a takedown leaves them."""
     site, _, name = user.partition("/")
-    slices = [(f"eligible_{s}", p) for s, source in profile.sources.items() if site_of(s) == site for p in source.slices]
-    files = [literal(str(s.path("quarantine"))) for ap in slices if (s := store.published(*ap)) is not None]
+    slices = [Item(f"eligible_{s}", p) for s, source in profile.sources.items() if site_of(s) == site for p in source.slices]
+    files = [s.path("quarantine") for item in slices if (s := store.published(*item)) is not None]
     if not files:
         return {}
     with duckdb.connect() as con:
-        query = f"select file, count(*) from read_parquet([{', '.join(files)}]) where contains(raw, ?) group by 1 order by 1"
+        query = f"select file, count(*) from {parquet(files)} where contains(raw, ?) group by 1 order by 1"
         return dict(con.execute(query, [name]).fetchall())
 
 
-def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[ManifestKey, dict[str, int]]:
+def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[Key, dict[str, int]]:
     """Rows with the user's id, by manifest and table; and, as `<table> of others`, rows about others that were made from the
     user's records (a benchmark's question with the user's text as a wrong option). One query per table of an asset."""
-    files: dict[tuple[str, str], dict[str, list[ManifestKey]]] = {}
+    files: dict[tuple[str, str], dict[str, list[Key]]] = {}
     for s in snapshots:
         for table in s.manifest.tables:
             if s.path(table).is_file():
-                files.setdefault((s.manifest.asset, table), {}).setdefault(str(s.path(table)), []).append(key_of(s))
-    found: dict[ManifestKey, dict[str, int]] = {}
+                files.setdefault((s.manifest.asset, table), {}).setdefault(str(s.path(table)), []).append(s.key)
+    found: dict[Key, dict[str, int]] = {}
     with duckdb.connect() as con:
         con.execute("create table theirs (record_id varchar)")
         with_records = []
         for (_, table), keys in files.items():
-            listed = f"read_parquet([{', '.join(literal(f) for f in keys)}], filename = true, union_by_name = true)"
+            listed = parquet(keys, "filename", "union_by_name")
             columns = {r[0] for r in con.execute(f"describe select * from {listed}").fetchall()}
             if "user_id" not in columns:
                 continue
@@ -163,9 +155,9 @@ def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[ManifestKey,
 
 def _add_rows(
     con: duckdb.DuckDBPyConnection,
-    found: dict[ManifestKey, dict[str, int]],
+    found: dict[Key, dict[str, int]],
     name: str,
-    keys: Mapping[str, Sequence[ManifestKey]],
+    keys: Mapping[str, Sequence[Key]],
     rows: str,
     user: str,
 ) -> None:
@@ -178,7 +170,7 @@ def _consumed(checkpoint: Snapshot, upstream: Iterable[Snapshot], user: str) -> 
     """Samples of the user that a training run consumed: rows of `consumed` whose sample or record is the user's."""
     ids = {"samples": "sample_id", "records": "record_id"}  # of task_datasets, and of filtered_* (raw continuation)
     theirs = [
-        f"select {column} from read_parquet({literal(str(s.path(table)))}) where user_id = $1"
+        f"select {column} from {parquet([s.path(table)])} where user_id = $1"
         for s in upstream
         for table, column in ids.items()
         if table in s.manifest.tables and s.path(table).is_file()
@@ -186,7 +178,8 @@ def _consumed(checkpoint: Snapshot, upstream: Iterable[Snapshot], user: str) -> 
     if not theirs or not checkpoint.path("consumed").is_file():
         return 0
     with duckdb.connect() as con:
-        query = f"select count(*) from read_parquet({literal(str(checkpoint.path('consumed')))}) where sample_id in ({' union all '.join(theirs)})"
+        consumed = parquet([checkpoint.path("consumed")])
+        query = f"select count(*) from {consumed} where sample_id in ({' union all '.join(theirs)})"
         return con.execute(query, [user]).fetchall()[0][0]
 
 
@@ -204,7 +197,7 @@ def forget(profile: Profile, home: Home, user: str, reason: str, slots: Mapping[
         TombstoneError: the tombstones cannot be read.
     """
     site, hashed = check_user(profile, user), user_hash(user)
-    with adding(home) as tombstones:
+    with edit_tombstones(home) as tombstones:
         for known in tombstones:
             if (known.site, known.user_sha256) == (site, hashed):
                 return known
@@ -217,63 +210,86 @@ def forget(profile: Profile, home: Home, user: str, reason: str, slots: Mapping[
 # ---- deleting --------------------------------------------------------------------------------------------------------
 
 
-def blocking(held: Iterable[Holding], user: str) -> str | None:
+def explain_wait(graph: Graph, held: Iterable[Holding], user: str) -> str | None:
     """Why a purge has to wait, with what to type; None when no published snapshot holds the user."""
-    names = [h.name for h in held if h.published]
-    if not names:
+    published = [h for h in held if h.published]
+    if not published:
         return None
-    models = [n for n in names if n.startswith(MODELS)]
+    names = [h.name for h in published]
+    models = [h.name for h in published if graph[h.item.asset].keeps_forever]
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
     targets = "".join(f" '{n}'" for n in names) if len(names) <= 4 else ""
     other = f"; or take the recipe out of the profile, which unpublishes {', '.join(models)}" if models else ""
     return f"{shown} still hold {user} and are published; rebuild first: humanllm refresh{targets}{other}"
 
 
+def describe_damage(inventory: Inventory) -> list[str]:
+    """Damaged pointers and manifests, which may hide that something holds the user or is published; one line for each."""
+    pointers = [p.damage for p in (*inventory.publications, *inventory.undeclared) if p.damage]
+    return [f"{d.sentence}: whether it tells of the user is not known" for d in dict.fromkeys([*pointers, *inventory.damaged])]
+
+
+def _refuse_damage(inventory: Inventory, user: str) -> None:
+    """A purge deletes for good, so it needs to know what is published and what every snapshot holds."""
+    if inventory.damaged:
+        d = inventory.damaged[0]
+        raise TakedownError(f"{d.sentence}, and may hold {user}; delete the folder {Path(d.file).parent}, then purge again")
+    for p in inventory.uncertain:
+        if p.damage:
+            raise TakedownError(f"{p.damage.sentence}; run: humanllm materialize '{p.item}', then purge again")
+    for p in inventory.undeclared:
+        if p.damage:
+            file = inventory.store.show_path(p.file)
+            raise TakedownError(f"{p.damage.sentence}; the profile no longer has {p.item}: delete {file}, then purge again")
+
+
 def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
     """Delete what is left of a forgotten user below the home; returns the receipt's file. No step may be running.
 
-    Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders
-    whose data hold the user; pages that name the user; indexes of audits; leftovers of steps that died. In Dagster's records of past runs the ids of
-    the user and of the user's records are replaced, and the values shown beside them. A deleted snapshot's folder keeps
-    `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next one.
+    Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders whose
+    data hold the user; pages that name the user; indexes of audits; leftovers of steps that died. In Dagster's records of past
+    runs the ids of the user and of the user's records are replaced, and the values shown beside them. A deleted snapshot's folder
+    keeps `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next
+    one.
 
     Raises:
-        TakedownError: the user has no tombstone, a published snapshot holds the user, or a damaged one may.
+        TakedownError: the user has no tombstone, a published snapshot holds the user, or a pointer or manifest is damaged.
         JournalInUse: see `Journal.purge`.
     """
     hashed = user_hash(user)
     if not any(t.user_sha256 == hashed for t in read_tombstones(home)):
         raise TakedownError(f"{user} is not forgotten yet, so the next run would bring it back; run: humanllm forget {user}")
-    found = retained(graph, store)
-    if found.damaged:
-        damaged = found.damaged[0].relative_to(store.root)
-        raise TakedownError(f"{damaged} is damaged, and may hold {user}; delete its folder, then purge again")
-    held = _holdings(graph, found, user)
-    if reason := blocking(held, user):
+    found = take_inventory(graph, store)
+    _refuse_damage(found, user)
+    held = find_holdings(found, user)
+    if reason := explain_wait(graph, held, user):
         raise TakedownError(reason)
-    staying = found.folders(found.published)
+    staying = {found.snapshots[k].folder for k in found.published}
     gone = {h.snapshot.folder: h for h in held if h.snapshot.folder not in staying}
     mentions = Mentions([user, *_record_ids(gone, user)])
     now = datetime.now(UTC)
     path = home.receipts / f"{now:%Y%m%dT%H%M%SZ}-{hashed[:12]}.json"
     receipt: dict[str, Any] = {"takedown": hashed, "purged_at": now.isoformat(timespec="seconds"), "complete": False}
-    receipt["snapshots"] = [_described(s) for s in found.snapshots.values() if s.folder in gone]
+    receipt["snapshots"] = [_describe_snapshot(store, s) for s in found.snapshots.values() if s.folder in gone]
     write_atomically(path, _json(receipt))  # an interrupted purge has a receipt too
     journal = Journal(home.root)
     try:
         receipt["answers"] = journal.purge(user)
     finally:
         journal.close()
-    pages = {home.data_docs / page for h in gone.values() for page in docs_pages(h.snapshot.manifest.verdict)}
+    pages = {home.data_docs / page for h in gone.values() for page in list_docs_pages(h.snapshot.manifest.verdict)}
     receipt["pages"] = _delete_pages(home, {p for p in pages if p.is_file()}, mentions)
     receipt["training"] = _delete_training(home, user)
     for leftover in [*store.root.glob("snapshots/*/*/.*"), *home.scratch.glob("*"), *index_folder(home.root).glob("*")]:
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
     receipt["run_records"] = scrub_folder(home.dagster, mentions)
     # the snapshots last: where the user's records have to be looked for is known from them alone
-    for pointer in found.pointers:
-        if pointer.folder in gone:  # of partitions that the graph no longer declares
-            pointer.path.unlink()
+    for p in found.undeclared:
+        if p.snapshot and p.snapshot.folder in gone:
+            p.file.unlink()
     for folder in gone:
         mine = [d for d in receipt["snapshots"] if store.root / d["folder"] == folder]
         stub = {"takedown": hashed, "purged_at": receipt["purged_at"], "receipt": path.name, "snapshots": mine}
@@ -289,17 +305,12 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
-def _described(s: Snapshot) -> dict[str, Any]:
+def _describe_snapshot(store: SnapshotStore, s: Snapshot) -> dict[str, Any]:
     """A snapshot by its hashes alone."""
-    m = s.manifest
     return {
-        "asset": m.asset,
-        "partition": m.partition,
-        "data_version": m.data_version,
-        "folder": str(Path(*s.folder.parts[-4:])),
-        "manifest": s.manifest_file,
-        "manifest_sha256": s.manifest_sha256,
-        "files": {file: stored.sha256 for file, stored in m.files.items()},
+        **s.ref().model_dump(),
+        "folder": store.show_path(s.folder),
+        "files": {file: stored.sha256 for file, stored in s.manifest.files.items()},
     }
 
 
@@ -317,7 +328,7 @@ def _record_ids(folders: Iterable[Path], user: str) -> list[str]:
     found: set[str] = set()
     with duckdb.connect() as con:
         for file in (f for folder in folders for f in folder.glob("*.parquet")):
-            table = f"read_parquet({literal(str(file))})"
+            table = parquet([file])
             if {"user_id", "record_id"} <= {r[0] for r in con.execute(f"describe select * from {table}").fetchall()}:
                 query = f"select distinct record_id from {table} where user_id = ? and record_id is not null"
                 found.update(r[0] for r in con.execute(query, [user]).fetchall())
@@ -338,7 +349,7 @@ def _delete_training(home: Home, user: str) -> list[str]:
     deleted = []
     for data in sorted(home.training.glob("*/samples.parquet")):
         with duckdb.connect() as con:
-            query = f"select count(*) from read_parquet({literal(str(data))}) where user_id = ?"
+            query = f"select count(*) from {parquet([data])} where user_id = ?"
             if con.execute(query, [user]).fetchall()[0][0]:
                 shutil.rmtree(data.parent)
                 deleted.append(data.parent.name)
@@ -348,12 +359,12 @@ def _delete_training(home: Home, user: str) -> list[str]:
 # ---- in words --------------------------------------------------------------------------------------------------------
 
 
-def lines(held: Iterable[Holding], unreadable: Mapping[str, int], user: str) -> list[str]:
+def describe_holdings(graph: Graph, held: Iterable[Holding], unreadable: Mapping[str, int], user: str) -> list[str]:
     """What holds a user, one line per asset; models by name; then files with unreadable rows that mention the name."""
     left = [f"{n} unreadable rows of {file} mention the name and stay: mend the file" for file, n in unreadable.items()]
     by_asset: dict[str, list[Holding]] = {}
     for h in held:
-        by_asset.setdefault(h.snapshot.manifest.asset, []).append(h)
+        by_asset.setdefault(h.item.asset, []).append(h)
     if not by_asset:
         return [f"No snapshot holds {user}; a tombstone keeps the user out of later files.", *left]
     out = [f"{'asset':<26} {'published':>9} {'retained':>8} {'rows published':>14}"]
@@ -362,12 +373,12 @@ def lines(held: Iterable[Holding], unreadable: Mapping[str, int], user: str) -> 
         rows = sum(sum(h.rows.values()) for h in published)
         derived = "" if any(h.rows for h in found) else "  by lineage"
         out.append(f"{asset:<26} {len(published):>9} {len(found) - len(published):>8} {rows:>14,}{derived}")
-        if asset in MODELS:
+        if found[0].snapshot.manifest.keeps_forever or (asset in graph.nodes and graph[asset].keeps_forever):
             out += [f"  {h.name} {h.snapshot.data_version[:12]}{' (published)' if h.published else ''}" for h in found]
     return out + left
 
 
-def said(user: str, done: Mapping[str, Any]) -> str:
+def describe_outcome(user: str, done: Mapping[str, Any]) -> str:
     """What was done, and what to type next."""
     if "receipt" not in done:
         return (

@@ -5,21 +5,25 @@
     filtered_reddit[askdaily]: 3 rows added, 1 removed, 2 changed
     code of humanllm_assets.filtering.rules changed
 
-What belongs here: comparing two payloads, prompt texts and snapshots. What does not: which partitions are stale (`plan.py`).
+What belongs here: comparing two payloads, prompt texts and snapshots, and the phrases. What does not: which partitions are stale
+(`plan.py`), what a prompt or model is (`lineage/identity.py`).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
-from humanllm_assets.lineage.nodes import display
-from humanllm_assets.lineage.snapshots import Ref, Snapshot, SnapshotError, SnapshotStore
+from humanllm_assets.lineage.identity import is_model, is_prompt
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Ref, Snapshot
+from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore
+from humanllm_assets.sql import parquet
 from resources.prompting.prompts import PROMPTS, Prompt, PromptError
 from resources.thresholds import Thresholds
 
@@ -73,7 +77,7 @@ class Details:
     prompts: Path  # folder of texts by their hash
     _rows: dict[tuple[Path, Path], dict[str, int] | None] = field(default_factory=dict)
 
-    def lines(self, name: str, old_sha256: str) -> str:
+    def find_lines(self, name: str, old_sha256: str) -> str:
         """`lines 12-14, 20` of a prompt's file that differ from an older text; empty when that text is gone."""
         try:
             old = (self.prompts / f"{old_sha256}.md").read_text(encoding="utf-8")
@@ -81,9 +85,9 @@ class Details:
         except (FileNotFoundError, PromptError):
             return ""
         file = (PROMPTS / f"{name}.md").read_text(encoding="utf-8").splitlines()
-        return changed_lines(old, new, next(i for i in range(file.index("---", 1) + 1, len(file)) if file[i].strip()))
+        return find_changed_lines(old, new, next(i for i in range(file.index("---", 1) + 1, len(file)) if file[i].strip()))
 
-    def rows(self, old: Ref, new: Snapshot) -> dict[str, int] | None:
+    def count_rows(self, old: Ref, new: Snapshot) -> dict[str, int] | None:
         """Rows of the parent's main table that were added, removed, changed; None when the old snapshot is gone."""
         try:
             before = self.store.by_ref(old)
@@ -96,11 +100,11 @@ class Details:
         if not all(f.is_file() for f in files):
             return None
         if files not in self._rows:
-            self._rows[files] = row_differences(*files)
+            self._rows[files] = count_row_differences(*files)
         return self._rows[files]
 
 
-def changed_lines(old: str, new: str, offset: int = 0) -> str:
+def find_changed_lines(old: str, new: str, offset: int = 0) -> str:
     """Line numbers in `new`, counted from `offset` + 1, at which it differs from `old`: "lines 12-14, 20"."""
     ranges = []
     for kind, _, _, start, end in difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), False).get_opcodes():
@@ -112,14 +116,12 @@ def changed_lines(old: str, new: str, offset: int = 0) -> str:
     return ("line " if len(ranges) == 1 and "-" not in ranges[0] else "lines ") + ", ".join(ranges)
 
 
-def row_differences(old: Path, new: Path) -> dict[str, int]:
+def count_row_differences(old: Path, new: Path) -> dict[str, int]:
     """Compare two Parquet tables by their first column as id and a hash of the whole row."""
 
     def side(path: Path) -> str:
-        quoted = str(path).replace("'", "''")
-        return (
-            f"(select id, count(*) as n, bit_xor(hash(t)) as h from (select columns(*), #1 as id from '{quoted}') t group by id)"
-        )
+        rows = f"select columns(*), #1 as id from {parquet([path])}"
+        return f"(select id, count(*) as n, bit_xor(hash(t)) as h from ({rows}) t group by id)"
 
     with duckdb.connect() as con:
         added, removed, changed = con.execute(
@@ -132,8 +134,8 @@ def row_differences(old: Path, new: Path) -> dict[str, int]:
     return {"added": int(added), "removed": int(removed), "changed": int(changed)}
 
 
-def rows_phrase(rows: Mapping[str, int]) -> str:
-    """`3 rows added, 1 removed`; how a table changed that is equal in its rows is said by the caller."""
+def describe_row_counts(rows: Mapping[str, int]) -> str:
+    """`3 rows added, 1 removed`; empty when no row differs: the caller then says how the table changed."""
     parts = [f"{n:,} {kind}" for kind, n in rows.items() if n]
     if not parts:
         return ""
@@ -141,73 +143,138 @@ def rows_phrase(rows: Mapping[str, int]) -> str:
     return ", ".join([f"{number} row{'' if number == '1' else 's'} {rest}", *parts[1:]])
 
 
-def changes(
+class ReadAndNow(NamedTuple):
+    """A parent that both identities name: what the old one read, and what is published now."""
+
+    read: Ref
+    now: Snapshot
+
+
+def find_changes(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     details: Details | None = None,
-    parents: Mapping[tuple[str, str], tuple[Ref, Snapshot]] | None = None,
+    parents: Mapping[Item, ReadAndNow] | None = None,
 ) -> list[Change]:
     """The differences of two identity payloads, what people change first.
 
     Args:
         details: looks up changed lines of prompts and changed rows of parents.
-        parents: for parents that both identities name, what the old one read and what is published now.
+        parents: those that both identities name.
     """
-    found = [_change(path, before, after, old, new, details, parents or {}) for path, before, after in _leaves(old, new)]
+    found = [
+        _change(_Difference(path, before, after, _at(new, path[:-1]) or _at(old, path[:-1]), details, parents or {}))
+        for path, before, after in _leaves(old, new)
+    ]
     order = {"contract": 1, "columns": 1, "code": 2}
     return sorted(found, key=lambda c: order.get(c.field.split(".")[0], 0))
 
 
 def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The changed fields of two identities, one phrase each, without looking anything up."""
-    return [c.phrase for c in changes(old, new)]
+    return [c.phrase for c in find_changes(old, new)]
 
 
-def _change(
-    path: Path_,
-    before: Any,
-    after: Any,
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
-    details: Details | None,
-    parents: Mapping[tuple[str, str], tuple[Ref, Snapshot]],
-) -> Change:
-    field, rows = ".".join(path), None
-    became = "is new" if before is None else "was removed" if after is None else "changed"
-    moved = f"{_short(before)} -> {_short(after)}" if not isinstance(before or after, Mapping) else became
-    head, rest = path[0], path[1:]
-    holder = _at(new, path[:-1]) or _at(old, path[:-1])
-    if head == "upstream":
-        phrase = f"{display(rest[0], rest[1])} {became}" if rest[1:] else f"{rest[0]} {became}"
-        if details and len(rest) == 2 and (found := parents.get((rest[0], rest[1]))):
-            rows = details.rows(*found)
-            if rows and (said := rows_phrase(rows)):
-                phrase = f"{display(rest[0], rest[1])}: {said}"
-    elif head == "code":
-        phrase = f"code of {'.'.join(rest)} {became}" if rest else "code changed"
-    elif head == "contract":
-        rule = rest[0] if rest else ""
-        what = f"{rest[-1]} {moved}" if rest[1:] and became == "changed" else became
-        phrase = f"contract {rule}: {what}" if rule else "contract changed"
-    elif head == "columns":
-        phrase = f"columns of {rest[0]} changed" if rest else "columns changed"
-    elif head == "external" and rest[:1] == ("problem",):
-        phrase = str(after) if after else "its files can be read again"
-    elif head == "external" and rest[:1] == ("files",):
-        phrase = f"file {rest[1]} {became}" if rest[1:] else f"files {became}"
-    elif isinstance(holder, Mapping) and "text_sha256" in holder:
-        lines = details.lines(str(holder.get("name")), before) if details and path[-1] == "text_sha256" and before else ""
-        what = {"text_sha256": "text changed", "schema": "answer schema changed"}.get(path[-1], f"{path[-1]} {moved}")
-        phrase = f"prompt {holder.get('name')}: {what}" + (f", {lines}" if lines else "")
-    elif isinstance(prompt := after or before, Mapping) and "text_sha256" in prompt:
-        phrase = f"prompt {prompt.get('name')} {became}"
-    elif isinstance(holder, Mapping) and set(holder) == {"name", "revision"}:
-        phrase = f"model {holder['name']} revision {moved}" if path[-1] == "revision" else f"{'.'.join(path[:-1])} {moved}"
-    elif head in Thresholds.model_fields:
-        phrase = f"threshold {field} {moved}"
+# ---- phrases ---------------------------------------------------------------------------------------------------------
+
+
+class _Difference(NamedTuple):
+    """One leaf in which two identities differ. `holder`: the mapping that it stands in."""
+
+    path: Path_
+    before: Any
+    after: Any
+    holder: Any
+    details: Details | None
+    parents: Mapping[Item, ReadAndNow]
+
+    @property
+    def rest(self) -> Path_:
+        """The path without the place in the payload."""
+        return self.path[1:]
+
+    @property
+    def became(self) -> str:
+        return "is new" if self.before is None else "was removed" if self.after is None else "changed"
+
+    @property
+    def moved(self) -> str:
+        """`8 -> 7`."""
+        if isinstance(self.before or self.after, Mapping):
+            return self.became
+        return f"{_short(self.before)} -> {_short(self.after)}"
+
+    def count_rows(self) -> dict[str, int] | None:
+        """Rows that changed in the parent that the difference is about, where they can be looked up."""
+        if self.details is None or self.path[0] != "upstream" or len(self.rest) != 2:
+            return None
+        parent = self.parents.get(Item(*self.rest))
+        return self.details.count_rows(*parent) if parent else None
+
+
+def _change(d: _Difference) -> Change:
+    rows = d.count_rows()
+    if rows and (counted := describe_row_counts(rows)):
+        phrase = f"{Item(*d.rest)}: {counted}"
     else:
-        phrase = f"{field} {moved}"
-    return Change(phrase, field, before, after, rows)
+        phrase = _PHRASES.get(d.path[0], _describe_setting)(d)
+    return Change(phrase, ".".join(d.path), d.before, d.after, rows)
+
+
+def _describe_parent(d: _Difference) -> str:
+    return f"{Item(*d.rest[:2])} {d.became}"
+
+
+def _describe_code(d: _Difference) -> str:
+    return f"code of {'.'.join(d.rest)} {d.became}" if d.rest else "code changed"
+
+
+def _describe_contract(d: _Difference) -> str:
+    if not d.rest:
+        return "contract changed"
+    what = f"{d.rest[-1]} {d.moved}" if d.rest[1:] and d.became == "changed" else d.became
+    return f"contract {d.rest[0]}: {what}"
+
+
+def _describe_columns(d: _Difference) -> str:
+    return f"columns of {d.rest[0]} changed" if d.rest else "columns changed"
+
+
+def _describe_outside(d: _Difference) -> str:
+    if d.rest[:1] == ("problem",):
+        return str(d.after) if d.after else "its files can be read again"
+    if d.rest[:1] == ("files",):
+        return f"file {d.rest[1]} {d.became}" if d.rest[1:] else f"files {d.became}"
+    return _describe_setting(d)
+
+
+def _describe_setting(d: _Difference) -> str:
+    """A prompt, a model, a threshold, or another field by its dotted name."""
+    if is_prompt(d.holder):
+        return _describe_prompt(d)
+    if is_prompt(prompt := d.after or d.before):
+        return f"prompt {prompt['name']} {d.became}"
+    if is_model(d.holder):
+        name, place = d.holder["name"], ".".join(d.path[:-1])
+        return f"{place} {d.moved}" if d.path[-1] == "name" else f"model {name} {d.path[-1]} {d.moved}"
+    kind = "threshold " if d.path[0] in Thresholds.model_fields else ""
+    return f"{kind}{'.'.join(d.path)} {d.moved}"
+
+
+def _describe_prompt(d: _Difference) -> str:
+    name, field_name = d.holder["name"], d.path[-1]
+    lines = d.details.find_lines(name, d.before) if d.details and field_name == "text_sha256" and d.before else ""
+    what = {"text_sha256": "text changed", "schema": "answer schema changed"}.get(field_name, f"{field_name} {d.moved}")
+    return f"prompt {name}: {what}" + (f", {lines}" if lines else "")
+
+
+_PHRASES: Mapping[str, Callable[[_Difference], str]] = {  # by place in the payload
+    "upstream": _describe_parent,
+    "code": _describe_code,
+    "contract": _describe_contract,
+    "columns": _describe_columns,
+    "external": _describe_outside,
+}
 
 
 def _short(value: Any) -> str:

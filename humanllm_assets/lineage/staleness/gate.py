@@ -1,7 +1,7 @@
 """The gate before training and benchmarking: nothing expensive starts on data that is missing, stale or of unknown code.
 
 Dagster launches a step as soon as someone asks for it; whether its parents are up to date is only coloured in the UI, and only
-one level deep. A gated node (`Node.gated`) looks at everything above it first and refuses in one message that names it all.
+one level deep. A gated node (`Node.gated`) looks at everything upstream of it first and refuses in one message that names it all.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from humanllm_assets.lineage.git import code_state
-from humanllm_assets.lineage.nodes import Graph, Node, display
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.nodes import Graph, Node
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore
 from humanllm_assets.lineage.staleness.plan import plan
 
@@ -20,32 +21,31 @@ _SHOWN = 20  # lines of a refusal; a stale source can have hundreds of followers
 class Finding:
     """One upstream partition that a gated node should not read, and why."""
 
-    asset: str
-    partition: str
+    item: Item
     reason: str
 
     def __str__(self) -> str:
-        return f"{display(self.asset, self.partition)}: {self.reason}"
+        return f"{self.item}: {self.reason}"
 
 
-def stale_above(graph: Graph, store: SnapshotStore, node: Node, partition: str) -> list[Finding]:
-    """Everything above a partition that is missing, unpublished or stale, parents first."""
+def find_stale_upstream(graph: Graph, store: SnapshotStore, node: Node, partition: str) -> list[Finding]:
+    """Everything upstream of a partition that is missing, unpublished or stale, parents first."""
     found = plan(graph, store, node.parents(partition))
-    return [Finding(s.asset, s.partition, "; ".join(s.reasons)) for s in found]
+    return [Finding(s.item, "; ".join(s.reasons)) for s in found]
 
 
-def unclean_above(graph: Graph, store: SnapshotStore, node: Node, partition: str) -> list[Finding]:
-    """Published partitions above one, and the one itself, whose code is not exactly a commit."""
+def find_unclean_upstream(graph: Graph, store: SnapshotStore, node: Node, partition: str) -> list[Finding]:
+    """Published partitions upstream of one, and the one itself, whose code is not exactly a commit."""
     found = []
-    for name, key in graph.upstream_closure(node.parents(partition)):
+    for item in graph.upstream_closure(node.parents(partition)):
         try:
-            snapshot = store.published(name, key)
+            snapshot = store.published(*item)
         except SnapshotError:
-            continue  # `stale_above` names it
+            continue  # `find_stale_upstream` names it
         if snapshot and (reason := _unclean(snapshot.manifest.code)):
-            found.append(Finding(name, key, f"computed from {reason}"))
+            found.append(Finding(item, f"computed from {reason}"))
     if reason := _unclean(code_state()):
-        found.append(Finding(node.name, partition, f"would be computed from {reason}"))
+        found.append(Finding(Item(node.name, partition), f"would be computed from {reason}"))
     return found
 
 
@@ -55,9 +55,9 @@ def _unclean(code: dict[str, object]) -> str | None:
     return f"uncommitted changes on {str(code['commit'])[:10]}" if code.get("dirty") else None
 
 
-def refusal(node: Node, partition: str, stale: list[Finding], unclean: list[Finding]) -> str:
+def describe_refusal(node: Node, partition: str, stale: list[Finding], unclean: list[Finding]) -> str:
     """The one message of a closed gate, with the remedy of each kind."""
-    name = display(node.name, partition)
+    name = Item(node.name, partition)
     lines = [f"{name} was not started, because of what it would read:"]
     shown = [*stale, *unclean]
     lines += [f"  {finding}" for finding in shown[:_SHOWN]]
@@ -69,7 +69,7 @@ def refusal(node: Node, partition: str, stale: list[Finding], unclean: list[Find
             f"humanllm materialize '{name}' --only --allow-stale, or `allow_stale: true` in the run's configuration"
         )
     if unclean:
-        targets = " ".join(f"'{display(f.asset, f.partition)}'" for f in unclean[:3])
+        targets = " ".join(f"'{f.item}'" for f in unclean[:3])
         lines.append(
             f"Commit the code, then compute again what was made from uncommitted code: humanllm materialize --force {targets}"
             + (" ..." if unclean[3:] else "")

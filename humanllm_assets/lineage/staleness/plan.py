@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from humanllm_assets.lineage.nodes import NO_PARTITION, Graph, display
-from humanllm_assets.lineage.snapshots import UNPARTITIONED, Ref, Snapshot, SnapshotError, SnapshotStore, missing_files
-from humanllm_assets.lineage.staleness.explain import Change, Details, changes, explain
+from humanllm_assets.lineage.items import Item
+from humanllm_assets.lineage.manifests import Snapshot
+from humanllm_assets.lineage.nodes import Graph
+from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, find_missing_files
+from humanllm_assets.lineage.staleness.explain import Change, Details, ReadAndNow, find_changes
 from resources.canonical import digest
-
-__all__ = ["Stale", "explain", "no_longer_declared", "own_changes", "own_reasons", "plan"]
-
-Item = tuple[str, str]  # asset, partition
 
 
 @dataclass(frozen=True)
 class Stale:
     """One partition that would run. `layer` 1 can run now; a higher one waits for stale parents of the layer before."""
 
-    asset: str
-    partition: str
+    item: Item
     reasons: tuple[str, ...]
     certain: bool  # False: only because a parent is stale
     changes: tuple[Change, ...] = ()
@@ -33,42 +30,46 @@ class Stale:
     layer: int = 1
 
     @property
-    def item(self) -> Item:
-        return self.asset, self.partition
+    def asset(self) -> str:
+        return self.item.asset
+
+    @property
+    def partition(self) -> str:
+        return self.item.partition
 
     def __str__(self) -> str:
-        return f"{display(self.asset, self.partition)}  <- {'; '.join(self.reasons)}"
+        return f"{self.item}  <- {'; '.join(self.reasons)}"
 
 
-def own_changes(graph: Graph, store: SnapshotStore, name: str, partition: str, details: Details | None = None) -> list[Change]:
+def find_own_changes(graph: Graph, store: SnapshotStore, item: Item, details: Details | None = None) -> list[Change]:
     """Why a partition is stale against what its parents have published now; empty when it is up to date.
 
     A parent that is not published, or damaged, is no reason here: it is stale itself, and this partition follows it.
     """
-    node = graph[name]
+    node, partition = graph[item.asset], item.partition
     try:
-        current = store.published(name, partition)
+        current = store.published(*item)
     except SnapshotError as e:
         return [Change(str(e))]
     if current is None:
         return [Change("never materialized")]
-    if gone := missing_files(current):
+    if gone := find_missing_files(current):
         return [Change(f"{gone[0]} of the published snapshot is missing or cut off")]
-    read = {(r.asset, r.partition): r for r in current.manifest.upstream}
+    read = {r.item: r for r in current.manifest.upstream}
     versions: dict[Item, str] = {}
-    both: dict[Item, tuple[Ref, Snapshot]] = {}
+    both: dict[Item, ReadAndNow] = {}
     for parent in node.parents(partition):
         snapshot = _published(store, parent)
         if snapshot:
             versions[parent] = snapshot.data_version
             if parent in read:
-                both[parent] = read[parent], snapshot
+                both[parent] = ReadAndNow(read[parent], snapshot)
         elif parent in read:
             versions[parent] = read[parent].data_version
     payload = node.full_identity(partition, versions)
     if digest(payload) == current.manifest.identity_hash:
         return []
-    return changes(current.manifest.identity, payload, details, both) or [Change("identity changed")]
+    return find_changes(current.manifest.identity, payload, details, both) or [Change("identity changed")]
 
 
 def _published(store: SnapshotStore, item: Item) -> Snapshot | None:
@@ -78,42 +79,33 @@ def _published(store: SnapshotStore, item: Item) -> Snapshot | None:
         return None
 
 
-def own_reasons(graph: Graph, store: SnapshotStore, name: str, partition: str) -> list[str]:
-    """The phrases of `own_changes`."""
-    return [c.phrase for c in own_changes(graph, store, name, partition)]
-
-
 def plan(
     graph: Graph, store: SnapshotStore, targets: Sequence[Item] | None = None, details: Details | None = None
 ) -> list[Stale]:
-    """Stale partitions among the targets and everything above them, parents first. Default: the whole graph.
+    """Stale partitions among the targets and everything upstream of them, parents first. Default: the whole graph.
 
     Args:
         details: look up changed lines and rows too, which reads old snapshots.
     """
     wanted = graph.upstream_closure(targets) if targets is not None else graph.all_partitions()
     stale: dict[Item, Stale] = {}
-    for name, partition in wanted:
-        parents = tuple(p for p in graph[name].parents(partition) if p in stale)
-        own = own_changes(graph, store, name, partition, details)
+    for item in wanted:
+        parents = tuple(p for p in graph[item.asset].parents(item.partition) if p in stale)
+        own = find_own_changes(graph, store, item, details)
         if own or parents:
             layer = 1 + max((stale[p].layer for p in parents), default=0)
             reasons = (*(c.phrase for c in own), *([_follows(parents)] if parents else []))
-            stale[name, partition] = Stale(name, partition, reasons, bool(own), tuple(own), parents, layer)
+            stale[item] = Stale(item, reasons, bool(own), tuple(own), parents, layer)
     return list(stale.values())
 
 
 def _follows(parents: Sequence[Item]) -> str:
     more = f" and {len(parents) - 1} more" if parents[1:] else ""
-    return f"follows {display(*parents[0])}{more}"
+    return f"follows {parents[0]}{more}"
 
 
-def no_longer_declared(graph: Graph, store: SnapshotStore) -> list[Item]:
+def find_undeclared(graph: Graph, store: SnapshotStore) -> list[Item]:
     """Published partitions that the profile no longer has: deleted or renamed slices, sources, recipes and so on."""
-    found = []
-    for pointer in sorted((store.root / "published").glob("*/[!.]*.json")):
-        asset, partition = pointer.parent.name, pointer.stem
-        known = graph.nodes[asset].partitions if asset in graph.nodes else ()
-        if partition not in known and not (partition == UNPARTITIONED and NO_PARTITION in known):
-            found.append((asset, NO_PARTITION if partition == UNPARTITIONED else partition))
-    return found
+    declared = {(i.asset, i.folder) for i in graph.all_partitions()}
+    files = sorted((store.root / "published").glob("*/[!.]*.json"))
+    return [Item.of_folder(f.parent.name, f.stem) for f in files if (f.parent.name, f.stem) not in declared]

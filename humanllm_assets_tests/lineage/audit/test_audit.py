@@ -10,16 +10,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from humanllm_assets.lineage.audit import checkpoint as audit
+from humanllm_assets import tables
+from humanllm_assets.commands.audit import audit_checkpoint, audit_diff, audit_record, audit_user
+from humanllm_assets.lineage.audit import checkpoint_view, diff, trace, trace_view
 from humanllm_assets.lineage.audit import indexes as derived
-from humanllm_assets.lineage.audit import trace
 from humanllm_assets.lineage.audit.chain import AuditError, resolve, walk
-from humanllm_assets.lineage.audit.checkpoint import audit_checkpoint, checkpoint_report, consumed_sequence
-from humanllm_assets.lineage.audit.diff import audit_diff, compare
-from humanllm_assets.lineage.audit.trace import audit_record, audit_user
+from humanllm_assets.lineage.audit.checkpoint import make_report, read_consumed
+from humanllm_assets.lineage.audit.diff import compare
 from humanllm_assets.lineage.audit.verify import verify
-from humanllm_assets.lineage.inventory import key_of, key_of_ref
+from humanllm_assets.lineage.manifests import version_of
 from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.sql import Column
 from humanllm_assets_tests.lineage.audited import EVERYTHING, RECIPE, Audited
 
 
@@ -131,7 +132,8 @@ def test_a_manifest_that_was_swapped_with_its_files_is_found(copy):
     """The forger writes another table, with right hashes, a right data version and a moved pointer: the child's reference stays."""
     import duckdb
 
-    from humanllm_assets.lineage.snapshots import StoredFile, TableFile, table_content
+    from humanllm_assets.lineage.manifests import StoredFile, TableFile
+    from humanllm_assets.lineage.snapshots import hash_table
     from resources.canonical import digest
     from resources.files import sha256_file
 
@@ -140,7 +142,7 @@ def test_a_manifest_that_was_swapped_with_its_files_is_found(copy):
     rows = pq.read_table(path)
     pq.write_table(rows.slice(1), path)
     with duckdb.connect() as con:
-        n, content = table_content(con, path)
+        n, content = hash_table(con, path)
     stored = StoredFile(bytes=path.stat().st_size, sha256=sha256_file(path))
     version = digest({"tables": {"items": content}, "files": {}})[:20]
     forged = snapshot.manifest.model_copy(
@@ -165,19 +167,36 @@ def test_a_copied_model_is_known_by_its_lineage_file_and_compared(copy, tmp_path
     for name in ("model.safetensors", "lineage.json"):
         shutil.copy2(copy.folder("merged_model", RECIPE) / name, model / name)
     target = resolve(copy.store, str(model))
-    assert key_of(target.snapshot) == key_of(copy.store.published("merged_model", RECIPE))
+    assert target.snapshot.key == copy.store.published("merged_model", RECIPE).key
     assert damage(copy, str(model)) == []
     flip(model / "model.safetensors")
     assert damage(copy, str(model)) == [str(model / "model.safetensors")]
+
+
+def test_a_manifest_that_does_not_say_which_files_are_volatile_is_a_note(copy):
+    """Manifests were written so before; their other hashes are compared as ever."""
+    snapshot = copy.store.published("sft_checkpoint", RECIPE)
+    assert version_of(snapshot.manifest.tables, snapshot.manifest.files) == snapshot.data_version
+    assert [n for n, f in snapshot.manifest.files.items() if f.volatile] == ["lineage.json"]
+    path = snapshot.folder / snapshot.manifest_file
+    content = json.loads(path.read_text())
+    for file in content["files"].values():
+        del file["volatile"]
+    path.write_text(json.dumps(content))
+    copy.store.publish(copy.store.read_snapshot(snapshot.folder, snapshot.manifest_file))
+    found = verify(copy.store, walk(copy.store, resolve(copy.store, RECIPE).snapshot), None, copy.profile)
+    assert found.passed and [d.file for d in found.damage] == [relative(copy, path)]
+    flip(snapshot.folder / "lineage.json")
+    assert damage(copy) == [relative(copy, snapshot.folder / "lineage.json")]
 
 
 def test_verify_ends_with_exit_code_one_and_names_the_file(copy, capsys):
     path = copy.folder("filtered_reddit", "one") / "records.parquet"
     flip(path)
     lines: list[str] = []
-    code = audit_checkpoint(copy.home.root, copy.profile, RECIPE, False, None, True, lines.append, lines.append)
+    code = audit_checkpoint(copy.home.root, copy.profile, RECIPE, check=True, echo=lines.append, warn=lines.append)
     assert code == 1 and f"  WRONG  {relative(copy, path)}" in lines
-    assert audit_checkpoint(copy.home.root, copy.profile, RECIPE, False, None, False, lines.append, lines.append) == 0
+    assert audit_checkpoint(copy.home.root, copy.profile, RECIPE, echo=lines.append, warn=lines.append) == 0
 
 
 # ---- what fed a checkpoint -------------------------------------------------------------------------------------------
@@ -195,7 +214,7 @@ def test_the_consumed_samples_are_counted_as_they_stand_in_the_tables(copy, monk
         monkeypatch.setattr(derived, "INDEX_FROM_ROWS", 0)
     target = resolve(copy.store, RECIPE)
     chain = walk(copy.store, target.snapshot)
-    found = checkpoint_report(copy.store, chain, target)["consumed"]
+    found = make_report(copy.store, chain, target)["consumed"]
     samples = {s["sample_id"]: s for s in rows_of(copy.store, "task_datasets", "writing-reddit", "samples")}
     consumed = rows_of(copy.store, "sft_checkpoint", RECIPE, "consumed")
     distinct = {c["sample_id"] for c in consumed}
@@ -204,7 +223,7 @@ def test_the_consumed_samples_are_counted_as_they_stand_in_the_tables(copy, monk
     by_user = {u["user_id"]: u["samples"] for u in found["top_users"]}
     assert by_user == {u: sum(samples[s]["user_id"] == u for s in distinct) for u in by_user} and by_user
     assert (found["held_out"], found["unknown"]) == (0, 0)
-    sequence = [json.loads(row) for row in consumed_sequence(chain, chain.checkpoint)]
+    sequence = [json.loads(row) for row in read_consumed(chain, chain.checkpoint)]
     assert [(s["position"], s["sample_id"]) for s in sequence] == sorted((c["position"], c["sample_id"]) for c in consumed)
     assert all(s["record_ids"] == samples[s["sample_id"]]["record_ids"] for s in sequence)
     assert (copy.home.root / "audit_index").exists() == indexed
@@ -212,14 +231,16 @@ def test_the_consumed_samples_are_counted_as_they_stand_in_the_tables(copy, monk
 
 def test_json_holds_the_sequence_and_people_see_eighty_columns(made, tmp_path):
     lines: list[str] = []
-    audit_checkpoint(made.home.root, made.profile, RECIPE, True, tmp_path / "page.html", False, lines.append, lambda _: None)
+    audit_checkpoint(
+        made.home.root, made.profile, RECIPE, as_json=True, html=tmp_path / "page.html", echo=lines.append, warn=lambda _: None
+    )
     data = json.loads("\n".join(lines))
     assert len(data["sequence"]) == data["consumed"]["consumed"] and len(data["nodes"]) == 8
     page = (tmp_path / "page.html").read_text()
     assert "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
     lines.clear()
-    audit_checkpoint(made.home.root, made.profile, RECIPE, False, None, False, lines.append, lambda _: None)
-    audit_user(made.home.root, "reddit/u1", True, False, lines.append)
+    audit_checkpoint(made.home.root, made.profile, RECIPE, echo=lines.append, warn=lambda _: None)
+    audit_user(made.home.root, "reddit/u1", all_versions=True, echo=lines.append)
     assert max(len(line) for text in lines for line in text.splitlines()) <= 80
 
 
@@ -242,14 +263,14 @@ def oracle(world: Audited, subject: str, all_versions: bool) -> set[tuple[str, s
     snapshots = {}
     for asset, partition in EVERYTHING:
         for s in world.store.all(asset, partition):
-            snapshots[key_of(s)] = s
+            snapshots[s.key] = s
     if not all_versions:
-        todo = [key_of(world.store.published(a, p)) for a, p in EVERYTHING]
+        todo = [world.store.published(a, p).key for a, p in EVERYTHING]
         inside = set()
         while todo:
             key = todo.pop()
             inside.add(key)
-            todo += [key_of_ref(u) for u in snapshots[key].manifest.upstream]
+            todo += [u.key for u in snapshots[key].manifest.upstream]
         snapshots = {k: s for k, s in snapshots.items() if k in inside}
     tables = {(k, t): pq.read_table(s.path(t)).to_pylist() for k, s in snapshots.items() for t in s.manifest.tables}
     everywhere = {subject}
@@ -261,8 +282,8 @@ def oracle(world: Audited, subject: str, all_versions: bool) -> set[tuple[str, s
         before = len(found), sum(map(len, own.values())), sum(map(len, others.values()))
         for key, s in snapshots.items():
             for u in s.manifest.upstream:
-                own[key] |= own[key_of_ref(u)]
-                others[key] |= others[key_of_ref(u)]
+                own[key] |= own[u.key]
+                others[key] |= others[u.key]
         for (key, table), rows in tables.items():
             for row in rows:
                 values = {v for c, v in row.items() if c.endswith("_id") and c != "context_id" and isinstance(v, str)}
@@ -319,11 +340,24 @@ def test_a_sample_id_of_two_versions_is_not_taken_for_one_sample(made):
 
 def test_an_unknown_record_or_user_is_one_sentence_with_near_names(made):
     with pytest.raises(AuditError, match="no row about the record `reddit:t3_one99` .* did you mean"):
-        audit_record(made.home.root, "reddit:t3_one99", False, False, print)
+        audit_record(made.home.root, "reddit:t3_one99", echo=print)
+    with pytest.raises(AuditError, match="did you mean `reddit:t3_one01`"):
+        audit_record(made.home.root, "forum:t3_one01", echo=print)
     with pytest.raises(AuditError, match="did you mean `reddit/u1`"):
-        audit_user(made.home.root, "U1", False, False, print)
+        audit_user(made.home.root, "U1", echo=print)
     with pytest.raises(AuditError, match="^no row about the user `blogger/zoe` is in any published snapshot"):
-        audit_user(made.home.root, "blogger/zoe", False, False, print)
+        audit_user(made.home.root, "blogger/zoe", echo=print)
+
+
+def test_every_table_that_names_records_or_users_has_its_phrase():
+    declared = [v for v in vars(tables).values() if isinstance(v, tuple) and v and isinstance(v[0], Column)]
+    naming = {t for t in declared if {c.name for c in t} & set(derived.ID_COLUMNS)}
+    assert len(naming) > 10 and naming == set(tables.PHRASES)
+    assert (
+        tables.describe_rows([{"record_id": "reddit:t3_a", "user_id": "reddit/b", "reason": "too_short"}])
+        == "left out: too_short"
+    )
+    assert tables.describe_rows([{"record_id": "reddit:t3_a", "of_old": 1}] * 2) == "2 rows", "of a table that is none of today's"
 
 
 # ---- two checkpoints -------------------------------------------------------------------------------------------------
@@ -356,7 +390,7 @@ def test_a_difference_is_said_by_field_data_and_ids(made, monkeypatch, indexed):
             assert found[kind][f"only_{side}"] == len(only) and found[kind][f"{side}_ids"] == sorted(only)[:5]
     assert gone in found["records"]["first_ids"] and not found["order"]["same"]
     lines: list[str] = []
-    audit_diff(made.home.root, f"{RECIPE}@{old}", RECIPE, False, lines.append)
+    audit_diff(made.home.root, f"{RECIPE}@{old}", RECIPE, echo=lines.append)
     assert "  filtered_reddit (2 partitions): rules.min_chars 5 -> 7" in lines and max(map(len, lines)) <= 80
 
 
@@ -371,31 +405,31 @@ def test_no_audit_imports_dagster():
     import sys
 
     code = (
-        "import sys, humanllm_assets.cli, humanllm_assets.lineage.audit.trace, humanllm_assets.lineage.audit.checkpoint, resources.home;"
+        "import sys, humanllm_assets.cli, humanllm_assets.commands.audit, resources.home;"
         "print(sorted(m for m in ('dagster', 'pyarrow', 'numpy', 'matplotlib', 'great_expectations') if m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
-    assert audit.WIDTH == trace.WIDTH == 80
+    assert checkpoint_view.WIDTH == trace_view.WIDTH == diff.WIDTH == 80
 
 
 # ---- the UI ----------------------------------------------------------------------------------------------------------
 
 
 def test_lineage_complete_fails_on_a_removed_snapshot_and_lists_it(copy):
-    from humanllm_assets.orchestration.lineage_check import lineage_result, lineage_summary
+    from humanllm_assets.orchestration.lineage_check import summarise_lineage, verify_lineage
 
     for asset in ("sft_checkpoint", "merged_model"):
-        assert lineage_result(copy.store, asset, RECIPE, copy.profile).passed
-    markdown = lineage_summary(copy.store, copy.store.published("sft_checkpoint", RECIPE))
+        assert verify_lineage(copy.store, asset, RECIPE, copy.profile).passed
+    markdown = summarise_lineage(copy.store, copy.store.published("sft_checkpoint", RECIPE))
     assert "| writing |" in markdown and "data:image/png;base64,iVBOR" in markdown and len(markdown) < 60_000
     folder = copy.folder("user_profiles", "reddit")
     shutil.rmtree(folder)
     for asset in ("sft_checkpoint", "merged_model"):
-        result = lineage_result(copy.store, asset, RECIPE, copy.profile)
+        result = verify_lineage(copy.store, asset, RECIPE, copy.profile)
         assert not result.passed and result.metadata["manifests"].value > 0
         files = [r.data["file"] for r in result.metadata["damaged"].records]
         assert files == [f"{relative(copy, folder)}/manifest.json"]
-    assert not lineage_result(copy.store, "sft_checkpoint", "nobody", copy.profile).passed
+    assert not verify_lineage(copy.store, "sft_checkpoint", "nobody", copy.profile).passed
 
 
 def test_lineage_complete_is_a_partitioned_check_that_runs_on_its_own(copy):

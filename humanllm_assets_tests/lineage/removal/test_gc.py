@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from humanllm_assets.lineage.inventory import take_inventory
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.removal import gc
-from humanllm_assets.lineage.removal.gc import garbage, remove
+from humanllm_assets.lineage.removal.gc import find_garbage, remove
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed
 from humanllm_assets_tests.lineage.small_graph import World
@@ -27,7 +28,8 @@ def found(world: World, graph: Graph | None = None, grace: float = -1.0, rejecte
     """What would go, with everything on disk old enough unless said otherwise."""
     now = time.time()
     store = SnapshotStore(world.root)
-    return garbage(graph or world.graph(), Home(world.root), store, before=now - grace, rejected_before=now - rejected)
+    inventory = take_inventory(graph or world.graph(), store)
+    return find_garbage(inventory, Home(world.root), before=now - grace, rejected_before=now - rejected)
 
 
 def names(removals) -> list[tuple[str, str, str]]:
@@ -52,13 +54,66 @@ def test_superseded_snapshots_go_and_everything_published_still_works(world):
     assert world.total() == 12 and world.run_all() == [] and found(world) == []
 
 
-def test_what_a_checkpoint_was_made_from_stays(world, monkeypatch):
-    monkeypatch.setattr(gc, "KEPT_ALWAYS", ("total",))
+def test_what_a_checkpoint_was_made_from_stays(world):
+    world.kept_forever = "total"
     world.run_all()
     world.factor = 2
     world.source["b"]["z"] = 7
     world.run_all()
     assert found(world) == []
+
+
+def test_what_a_node_keeps_stays_also_when_its_manifest_was_written_before_manifests_said_so(world):
+    world.run_all()
+    old = world.store.published("total", "")
+    world.factor = 2
+    world.run_all()
+    assert not old.manifest.keeps_forever and old.folder in {r.path for r in found(world)}
+    world.kept_forever = "total"
+    assert found(world) == []
+
+
+def test_what_a_node_keeps_stays_when_the_graph_no_longer_has_the_node(world):
+    world.kept_forever = "total"
+    world.run_all()
+    assert {r.what for r in found(world, Graph([world.graph()["raw"]]))} == {"pointer"}
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b"null", b'{"data_version": 1}'], ids=["cut", "empty", "list", "null", "types"]
+)
+def test_where_a_pointer_is_damaged_all_snapshots_stay_with_what_they_were_made_from(world, content):
+    world.run_all()
+    world.factor = 2
+    world.source = {"a": {"x": 5}, "b": {"z": 6}}
+    world.run_all()
+    assert len(found(world)) == 5
+    pointer = world.store.pointer_file("total", "")
+    pointer.write_bytes(pointer.read_bytes()[:-9] if content is None else content)
+    assert found(world) == []
+    (line,) = gc.describe_damage(take_inventory(world.graph(), world.store))
+    assert "published/total/all.json is damaged" in line and line.endswith("humanllm materialize 'total'")
+    world.run("total")
+    assert len(found(world)) == 5
+
+
+def test_a_pointer_that_names_no_snapshot_protects_all_of_its_partition(world):
+    world.run_all()
+    world.factor = 2
+    world.run_all()
+    pointer = world.store.pointer_file("scaled", "a")
+    pointer.write_text(pointer.read_text().replace(world.store.published("scaled", "a").data_version, "0" * 20))
+    assert {r.path.parent.name for r in found(world)} == {"b", "all"}
+
+
+def test_a_pointer_that_is_torn_between_listing_and_removing_keeps_the_snapshot(world):
+    world.run_all()
+    world.factor = 2
+    world.run_all()
+    removals, before = found(world), folders(world)
+    for file in world.root.glob("published/*/*.json"):
+        file.write_text("{")
+    assert remove(removals) == 0 and folders(world) == before
 
 
 def test_a_folder_stays_when_any_of_its_manifests_is_published(world):

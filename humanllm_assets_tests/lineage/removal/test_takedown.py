@@ -10,14 +10,14 @@ import duckdb
 import pytest
 
 from humanllm_assets.commands.forget import forget_user
-from humanllm_assets.lineage.removal.takedown import TakedownError, check_user, holdings, purge, quarantined
-from humanllm_assets.lineage.retained import key_of, retained
+from humanllm_assets.lineage.inventory import take_inventory
+from humanllm_assets.lineage.removal.takedown import TakedownError, check_user, find_holdings, find_unreadable, purge
 from humanllm_assets.lineage.snapshots import SnapshotError
 from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones, user_hash
 from humanllm_assets.tables import BENCHMARK_ITEMS, CONSUMED
 from humanllm_assets_tests.lineage.reddit_world import NAMES, RECORDS, USERS, RedditWorld, copying_answer
-from resources import dummy_server
-from resources.dummy_server import DummyServer
+from resources.llm import dummy_server
+from resources.llm.dummy_server import DummyServer
 
 NAME = min(USERS["one"], key=lambda name: user_hash(f"reddit/{name}"))
 USER = f"reddit/{NAME}"
@@ -56,6 +56,10 @@ def takedown(world: RedditWorld, user: str = USER):
     return forget_user(world.project.profile, world.project.home, world.project.store, user, "asked for it")
 
 
+def holdings(graph, store, user):
+    return find_holdings(take_inventory(graph, store), user)
+
+
 def test_holdings_count_the_users_rows_in_every_table(world):
     held = {h.name: h for h in holdings(world.graph, world.project.store, USER)}
     assert held["eligible_reddit[one]"].rows == {"records": RECORDS}
@@ -83,12 +87,12 @@ def test_a_question_about_somebody_else_that_shows_the_users_text_holds_the_user
 
 def test_unreadable_rows_that_mention_the_user_are_named(world):
     file = world.root / "reddit" / "one.ndjson"
-    assert quarantined(world.project.profile, world.project.store, USER) == {}
+    assert find_unreadable(world.project.profile, world.project.store, USER) == {}
     broken = json.dumps({"id": "x", "author": NAME})[:-2] + "\n"
     world.rows.pop("one")  # the file as it stands below
     file.write_text(file.read_text() + broken)
     world.run()
-    assert quarantined(world.project.profile, world.project.store, USER) == {"one.ndjson": 1}
+    assert find_unreadable(world.project.profile, world.project.store, USER) == {"one.ndjson": 1}
 
 
 def test_a_purge_waits_until_nothing_published_holds_the_user(world):
@@ -157,7 +161,7 @@ def test_a_snapshot_made_from_the_users_holds_the_user_and_is_purged(world):
     )
     model = store.add(writer, manifest)
     store.publish(model)
-    assert key_of(model) not in retained(world.graph, store).published, "its recipe is not in the profile"
+    assert model.key not in take_inventory(world.graph, store).published, "its recipe is not in the profile"
     (held,) = [h for h in holdings(world.graph, store, USER) if h.name == "merged_model[old-recipe]"]
     assert not held.published and held.rows == {}
     takedown(world)

@@ -7,8 +7,8 @@ import shutil
 import duckdb
 import pytest
 
-from humanllm_assets.lineage.staleness.explain import Details, changed_lines, changes, explain, row_differences
-from humanllm_assets.lineage.staleness.plan import no_longer_declared, plan
+from humanllm_assets.lineage.staleness.explain import Details, count_row_differences, explain, find_changed_lines, find_changes
+from humanllm_assets.lineage.staleness.plan import find_undeclared, plan
 from humanllm_assets_tests.lineage.small_graph import World
 from resources.prompting.prompts import Prompt
 
@@ -54,16 +54,16 @@ def test_what_people_change_is_said_before_what_follows_from_it():
         contract={"scores.overall": {"kwargs": {"min_value": 7}}},
         code={"humanllm_assets.filtering.rules": "2"},
     )
-    assert [c.field for c in changes(identity(), now)] == [
+    assert [c.field for c in find_changes(identity(), now)] == [
         "qc.overall_above", "contract.scores.overall.kwargs.min_value", "code.humanllm_assets.filtering.rules",
     ]  # fmt: skip
 
 
 def test_changed_lines_are_those_of_the_new_text():
     old = "a\nb\nc\nd\ne\nf\n"
-    assert changed_lines(old, old) == ""
-    assert changed_lines(old, "a\nB\nc\nd\ne\nf\n") == "line 2"
-    assert changed_lines(old, "a\nB\nC\nd\ne\nf\ng\n", offset=10) == "lines 12-13, 17"
+    assert find_changed_lines(old, old) == ""
+    assert find_changed_lines(old, "a\nB\nc\nd\ne\nf\n") == "line 2"
+    assert find_changed_lines(old, "a\nB\nC\nd\ne\nf\ng\n", offset=10) == "lines 12-13, 17"
 
 
 def test_an_old_prompt_text_gives_the_lines_of_the_file(tmp_path):
@@ -76,9 +76,9 @@ def test_an_old_prompt_text_gives_the_lines_of_the_file(tmp_path):
     from resources.prompting.prompts import PROMPTS
 
     file = (PROMPTS / "rewrite_record.md").read_text().splitlines()
-    said = details.lines("rewrite_record", "old")
+    said = details.find_lines("rewrite_record", "old")
     assert "Copy the text" in file[int(said.removeprefix("line ")) - 1]
-    assert details.lines("rewrite_record", "gone") == ""
+    assert details.find_lines("rewrite_record", "gone") == ""
 
 
 def test_row_differences_are_exact(tmp_path):
@@ -91,8 +91,8 @@ def test_row_differences_are_exact(tmp_path):
     new = table(
         "new.parquet", "('d', null, null), ('e', 1, ['x']), ('b', 2, ['y', 'y']), ('c', 4, ['z']), ('f', 0, []), ('g', 0, [])"
     )
-    assert row_differences(old, new) == {"added": 3, "removed": 1, "changed": 2}
-    assert row_differences(old, old) == {"added": 0, "removed": 0, "changed": 0}
+    assert count_row_differences(old, new) == {"added": 3, "removed": 1, "changed": 2}
+    assert count_row_differences(old, old) == {"added": 0, "removed": 0, "changed": 0}
 
 
 def test_a_changed_parent_tells_its_rows_while_the_old_snapshot_is_kept(tmp_path):
@@ -118,8 +118,8 @@ def test_a_changed_parent_tells_its_rows_while_the_old_snapshot_is_kept(tmp_path
 def test_a_deleted_slice_is_noticed(tmp_path):
     world = World(tmp_path)
     world.run_all()
-    assert no_longer_declared(world.graph(), world.store) == []
+    assert find_undeclared(world.graph(), world.store) == []
     del world.source["b"]
     graph = world.graph()
-    assert no_longer_declared(graph, world.store) == [("raw", "b"), ("scaled", "b")]
+    assert find_undeclared(graph, world.store) == [("raw", "b"), ("scaled", "b")]
     assert {s.item: s.reasons for s in plan(graph, world.store)} == {("total", ""): ("scaled[b] was removed",)}

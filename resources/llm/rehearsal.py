@@ -1,10 +1,10 @@
-"""The engine without servers: it answers what the journal knows and counts what it does not.
+"""An asker without servers: it answers what the journal knows and counts what it does not.
 
-A step that runs with a `Rehearsal` in the engine's place shows what it would ask, by the engine's own keys, attempts and judging,
-because it is the engine, with another source of answers. A question without an answer gets a failed reply with the reason
+A step that runs with a `Rehearsal` in the engine's place shows what it would ask, by the engine's own keys, attempts and judging:
+both look requests up in the same way. A question without an answer gets a failed reply with the reason
 `NOT_ASKED`. Nothing is sent, started or written.
 
-What belongs here: looking up. What does not: what the numbers mean for a plan (`humanllm_assets/lineage/forecast.py`).
+What belongs here: looking up. What does not: what the numbers mean for a plan (`humanllm_assets/planning/forecast.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from resources.engine import PULLED_AT_ONCE, Engine, LLMReply, LLMRequest, Log, UsageStats, _Call, _Item, _Run
 from resources.errors import Explained
 from resources.home import Home
-from resources.journal import Journal
+from resources.llm.asker import PULLED_AT_ONCE, Asker
+from resources.llm.journal import Journal
+from resources.llm.open_request import Call, OpenRequest
+from resources.llm.requests import LLMReply, LLMRequest, Log
 from resources.models import folder_name
 from resources.profile import Profile, Role
 
@@ -36,7 +38,7 @@ class Asked:
     open: set[str] = field(default_factory=set)
 
 
-class Rehearsal(Engine):
+class Rehearsal(Asker):
     """See the module. Several steps may share one: a question that an earlier one would have asked counts as known to a later.
 
     `asked`: one entry per `ask`, in order. `guesses`: how often tokens had to be guessed; texts may then be cut elsewhere, and the
@@ -44,7 +46,7 @@ class Rehearsal(Engine):
     """
 
     def __init__(self, profile: Profile, home: Home) -> None:
-        super().__init__(profile, home.root, journal=Journal(home.root, read_only=True))
+        super().__init__(profile, home.root, Journal(home.root, read_only=True))
         self.asked: list[Asked] = []
         self.guesses = 0
         self._uncountable: set[str] = set()  # models
@@ -54,25 +56,24 @@ class Rehearsal(Engine):
         self, role: Role, requests: Iterable[LLMRequest], *, label: str, log: Log, total: int | None = None
     ) -> Iterator[LLMReply]:
         """One reply per request, from the journal or `NOT_ASKED`."""
-        run, asked, pending = _Run(_Call(self.model(role.model), role, label), UsageStats()), Asked(label), iter(requests)
+        call, asked, pending = Call(self.model(role.model), role, label), Asked(label), iter(requests)
         self.asked.append(asked)
         while chunk := list(islice(pending, PULLED_AT_ONCE)):
             asked.keys.update(request.key for request in chunk)
-            replies, unknown = self._look_up(run, chunk)
-            yield from replies
-            for item in unknown:
-                yield self._not_asked(run, asked, item)
-        asked.known += run.usage.journal_hits
+            known, unknown = self.look_up(call, chunk)
+            yield from known
+            for open_request in unknown:
+                self._count(asked, open_request)
+                yield open_request.fail(NOT_ASKED)
+        asked.known += call.usage.journal_hits
 
-    def _not_asked(self, run: _Run, asked: Asked, item: _Item) -> LLMReply:
-        key = run.call.key(item)
-        if key in self._would_be_known:
+    def _count(self, asked: Asked, open_request: OpenRequest) -> None:
+        if open_request.key() in self._would_be_known:
             asked.known += 1
         else:
-            self._would_be_known.add(key)
+            self._would_be_known.add(open_request.key())
             asked.missing += 1
-        asked.open.add(item.request.key)
-        return run.call.reply(item, None, "", NOT_ASKED)
+        asked.open.add(open_request.request.key)
 
     def count_tokens(self, model_key: str, texts: Sequence[str]) -> list[int]:
         """As the engine counts; by the texts' length where the model is not prepared or its server does not answer."""

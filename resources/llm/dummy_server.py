@@ -7,7 +7,7 @@ which request they hit is decided by its hash, so a run can be repeated.
 What belongs here: the protocol as vLLM speaks it (`/v1/chat/completions`, `/v1/models`, `/tokenize`, `/health`), and `/stats`
 for tests. What does not: anything that judges an answer.
 
-    python -m resources.dummy_server --port 8000
+    python -m resources.llm.dummy_server --port 8000
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class _Draw:
         return low + value % (high - low + 1)
 
     def share(self) -> float:
+        """A number from 0 to below 1."""
         return self.number(0, 999_999) / 1_000_000
 
 
@@ -131,9 +132,11 @@ class DummyServer:
 
     @property
     def base_url(self) -> str:
+        """The address without a path."""
         return f"http://127.0.0.1:{self.port}"
 
     def app(self) -> web.Application:
+        """The routes."""
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
@@ -143,6 +146,7 @@ class DummyServer:
         return app
 
     async def start(self) -> None:
+        """Listen; port 0 becomes a free one."""
         self._runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -150,6 +154,7 @@ class DummyServer:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
+        """Stop listening."""
         if self._runner:
             await self._runner.cleanup()
 
@@ -266,6 +271,7 @@ def _json(data: Any, status: int = 200) -> web.Response:
 
 
 def main() -> None:
+    """The command of the module: serve until interrupted."""
     parser = argparse.ArgumentParser(description="An OpenAI-compatible server with made-up answers.")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--model", default="dummy")

@@ -3,7 +3,7 @@
 One SQLite file, `<home>/journal/answers.sqlite`, in WAL mode: any number of threads and processes write to it at once, one
 commit per answer, so that a crash loses at most the answers in flight.
 
-What belongs here: storing and finding answers by their key. What does not: deciding whether an answer is good (`engine.py`);
+What belongs here: storing and finding answers by their key. What does not: deciding whether an answer is good (`open_request.py`);
 cut-off and invalid answers are stored like any other.
 
 Table `answers`, one row per question asked:
@@ -87,7 +87,7 @@ class Answer:
 
 
 def answer_key(
-    model: dict[str, str],
+    model: dict[str, Any],
     messages: Sequence[tuple[str, str]],
     schema: dict[str, Any] | None,
     sampling: dict[str, Any],
@@ -216,5 +216,6 @@ class Journal:
             return [key for key, content, stored in rows if _sha256(content) != stored]
 
     def close(self) -> None:
+        """Close the file."""
         with self._lock:
             self._db.close()

@@ -4,7 +4,8 @@ A budget is one row of `<home>/budgets.sqlite`. Before a call is sent it is rese
 limit would be passed; so the limit holds whatever runs at once, fails or is killed. A run finds its budget by the tag `TAG`,
 which holds the row's id.
 
-What belongs here: counting. What does not: sending (`engine.py`), deciding which partition starts (`humanllm_assets/refreshing.py`).
+What belongs here: counting. What does not: sending (`attempts.py`), deciding which partition starts
+(`humanllm_assets/planning/refresh_plan.py`).
 
 Table `budgets`:
     id VARCHAR, created_at VARCHAR (UTC)
@@ -47,10 +48,12 @@ class Spent:
 
     @property
     def calls_left(self) -> int | None:
+        """Calls that may still be sent, None = any number."""
         return None if self.max_calls is None else self.max_calls - self.calls
 
     @property
     def cost_left(self) -> float | None:
+        """What may still be spent, None = any amount."""
         return None if self.max_cost is None else self.max_cost - self.cost
 
     def __str__(self) -> str:
@@ -69,6 +72,7 @@ class Budget:
 
     @classmethod
     def create(cls, home: Path, max_calls: int | None, max_cost: float | None) -> Budget:
+        """A new budget of nothing spent; None = no limit, cost in the currency of the profile's prices."""
         budget = cls(home, uuid.uuid4().hex[:12])
         home.mkdir(parents=True, exist_ok=True)
         with closing(budget._open()) as db:
@@ -106,8 +110,10 @@ class Budget:
             db.execute("update budgets set refused = 1 where id = ?", (self.id,))
 
     def spent(self) -> Spent:
-        """Raises:
-        UnknownBudget: the home has no such budget.
+        """What was reserved or spent so far.
+
+        Raises:
+            UnknownBudget: the home has no such budget.
         """
         with closing(self._open()) as db:
             db.execute(_SCHEMA)
