@@ -1,14 +1,15 @@
-"""SQL and Arrow from declared columns: what a table is, how its rows are cast and written, how a value is quoted.
+"""SQL and Arrow from declared columns: what a table is, how its rows are cast, written and read, how a value is quoted.
 
 What belongs here: text of queries that every other layer writes. What does not: the tables themselves (`tables.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 
@@ -67,6 +68,22 @@ def parquet(paths: Iterable[str | Path], *options: str) -> str:
     """
     listed = ", ".join(literal(path) for path in paths)
     return f"read_parquet([{listed}]{''.join(f', {option} = true' for option in options)})"
+
+
+def read_rows(con: duckdb.DuckDBPyConnection, query: str, size: int = 500) -> Iterator[dict[str, Any]]:
+    """Rows of a query as dicts, `size` at a time, through a cursor of their own: `con` stays free for other statements.
+
+    A cursor sees tables and views, but no temporary ones and no registered Python objects.
+    """
+    cursor = con.cursor()
+    try:
+        cursor.execute(query)
+        names = [column[0] for column in cursor.description or ()]
+        while rows := cursor.fetchmany(size):
+            for values in rows:
+                yield dict(zip(names, values, strict=True))
+    finally:
+        cursor.close()
 
 
 Tables = Mapping[str, Table]

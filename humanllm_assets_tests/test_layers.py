@@ -57,8 +57,8 @@ def test_an_import_that_goes_up_fails(copy, file, line):
 
 
 def test_a_circle_fails(copy):
-    line = "def circle():\n    from humanllm_assets.evaluation import report_inputs"
-    assert "BROKEN" in broken(copy, "humanllm_assets/evaluation/reports.py", line, "lint-imports", "--no-cache")
+    line = "def circle():\n    from humanllm_assets.evaluation import funnel_inputs"
+    assert "BROKEN" in broken(copy, "humanllm_assets/evaluation/funnel_report.py", line, "lint-imports", "--no-cache")
 
 
 def test_a_heavy_import_at_module_level_fails(copy):

@@ -15,8 +15,6 @@ from humanllm_assets.lineage.nodes import Step
 from resources.llm.requests import LLMReply, LLMRequest
 
 if TYPE_CHECKING:
-    import duckdb
-
     from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
@@ -24,22 +22,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Write = Callable[[str, list[Row]], None]  # (table, rows): appends rows to an output table of the asset
 Log = Callable[[str], None]
-
-
-def read_rows(con: duckdb.DuckDBPyConnection, query: str, size: int = 500) -> Iterator[Row]:
-    """Rows of a query as dicts, `size` at a time, through a cursor of their own: `con` stays free for other statements.
-
-    A cursor sees tables and views, but no temporary ones and no registered Python objects.
-    """
-    cursor = con.cursor()
-    try:
-        cursor.execute(query)
-        names = [column[0] for column in cursor.description or ()]
-        while rows := cursor.fetchmany(size):
-            for values in rows:
-                yield dict(zip(names, values, strict=True))
-    finally:
-        cursor.close()
 
 
 class Sink:

@@ -1,13 +1,13 @@
-"""Records as prompts show them, cut to a role's token limit.
+"""Texts in prompts, cut to a role's token limit.
 
-What belongs here: what decides the text that a model sees of a record. What does not: templates (`resources/prompting/prompts.py`),
+What belongs here: what is left of a text that is too long. What does not: a record's text (`record_text.py`), templates (`resources/prompting/prompts.py`),
 counting tokens (`resources/prompting/tokens.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from resources.profile import ProfileError
 
@@ -16,22 +16,7 @@ if TYPE_CHECKING:
     from resources.profile import Role
     from resources.prompting.tokens import Counter
 
-Row = Mapping[str, Any]
 CUT_MARK = " […]"  # ends a text that was itself cut
-
-
-def record_text(row: Row) -> str:
-    """One record as prompts show it: its day, what it refers to, and the text.
-
-    Amazon: the item and the rating stand before the review. A Reddit title is part of the text already.
-    """
-    lines = [f"[{row['created_at']:%Y-%m-%d}]"]
-    if row["source"] == "amazon":
-        item, rating = row["context_title"] or "an item", row["rating"]
-        lines[0] += f" Review of {item}" + (f", {rating:g} of 5 stars" if rating is not None else "")
-        if row["title"]:
-            lines.append(row["title"])
-    return "\n".join([*lines, row["text"]])
 
 
 class ShownRecords(NamedTuple):

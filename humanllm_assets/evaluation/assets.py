@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from humanllm_assets.asking.questions import Sink, Tally, llm_measures, read_rows
+from humanllm_assets.asking.questions import Sink, Tally, llm_measures
 from humanllm_assets.contracts.suite import Contract
+from humanllm_assets.evaluation.benchmark_inputs import benchmark_inputs
 from humanllm_assets.evaluation.benchmark_report import benchmark_report
 from humanllm_assets.evaluation.benchmarks import kinds_of, list_kinds, load_kind
 from humanllm_assets.evaluation.contest import Contest, contestant_role
+from humanllm_assets.evaluation.funnel_inputs import funnel_inputs
+from humanllm_assets.evaluation.funnel_report import funnel_report
 from humanllm_assets.evaluation.paper import page_files
-from humanllm_assets.evaluation.report_inputs import benchmark_inputs, funnel_inputs
-from humanllm_assets.evaluation.reports import funnel_report
 from humanllm_assets.lineage.nodes import Dep, Node, StepError, every
 from humanllm_assets.partitions import Partitions, parse_score_key
+from humanllm_assets.sql import read_rows
 from humanllm_assets.tables import ANSWERS, APPLICATION_ANSWERS, BENCHMARK_ITEMS, CONTESTANTS, FAILURES, REPORT_ROWS, SUMMARY
 from humanllm_assets.training.assets import model_weights
 from resources.files import FileHashes

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from humanllm_assets.asking.questions import read_rows
+from humanllm_assets.sql import read_rows
 from humanllm_assets.tasks.labels import LABELS
 from humanllm_assets.tasks.split import stable_shuffle
 

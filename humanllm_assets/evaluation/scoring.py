@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ import orjson
 from humanllm_assets.asking.questions import Failed, Question, Ranked, replies
 from humanllm_assets.evaluation.contest import Contest
 from humanllm_assets.evaluation.controls import CONTROLS, MIN_DISTRACTORS
+from humanllm_assets.evaluation.differences import difference, unit_of
 from humanllm_assets.evaluation.estimates import Estimate, estimate, summary_row
 from humanllm_assets.tasks.labels import LABELS
 from resources.profile import Benchmark, Profile
@@ -162,50 +163,31 @@ def summarise_choices(items: Iterable[Row], answers: Iterable[Row]) -> list[Row]
     for key, own in sorted(groups.items()):
         found: dict[str, Estimate | None] = {
             "accuracy": estimate(_correct(own)),
-            "invalid_rate": estimate((_unit(a), float(a["chosen"] is None)) for a in own),
-            "chance": estimate((_unit(a), 1 / a["n_options"]) for a in own),
+            "invalid_rate": estimate((unit_of(a), float(a["chosen"] is None)) for a in own),
+            "chance": estimate((unit_of(a), 1 / a["n_options"]) for a in own),
         }
         if any(a["rank"] for a in own):
-            found["hit_at_1"] = estimate((_unit(a), float(a["rank"] == 1)) for a in own)
-            found["mrr"] = estimate((_unit(a), 1 / a["rank"] if a["rank"] else 0.0) for a in own)
+            found["hit_at_1"] = estimate((unit_of(a), float(a["rank"] == 1)) for a in own)
+            found["mrr"] = estimate((unit_of(a), 1 / a["rank"] if a["rank"] else 0.0) for a in own)
         for place in sorted({a["position"] for a in own}):
             found[f"accuracy_at_{place}"] = estimate(_correct(a for a in own if a["position"] == place))
         for subset in sorted({_subset(by_id[a["item_id"]]) for a in own}):
             found[f"accuracy:{subset}"] = estimate(_correct(a for a in own if _subset(by_id[a["item_id"]]) == subset))
         if key[3] == "none":
             for control in CONTROLS[1:]:
-                found[f"minus_{control}"] = _difference(groups.get((*key[:3], control), []), own, _without_control)
+                found[f"minus_{control}"] = difference(groups.get((*key[:3], control), []), own, _without_control)
             if key[2] == "catalogue":
-                found["popularity"] = estimate((_unit(a), _popular(by_id[a["item_id"]])) for a in own)
+                found["popularity"] = estimate((unit_of(a), _popular(by_id[a["item_id"]])) for a in own)
         names = dict(zip(("benchmark", "contestant", "distractor_set", "control"), key, strict=True))
         rows += [summary_row(e, **names, metric=m) for m, e in found.items() if e]
     return rows
 
 
-def compare(base: Iterable[Row], other: Iterable[Row], control: str = "none") -> dict[str, Estimate]:
-    """Accuracy of `other` minus accuracy of `base` on the questions both answered, by set of distractors; paired over users."""
-    first = [a for a in base if a["control"] == control]
-    second = [a for a in other if a["control"] == control]
-    found = {
-        name: _difference(
-            [a for a in first if a["distractor_set"] == name],
-            [a for a in second if a["distractor_set"] == name],
-            lambda a: a["item_id"],
-        )
-        for name in sorted({a["distractor_set"] for a in first})
-    }
-    return {k: v for k, v in found.items() if v}
-
-
 # ---- small pieces ----------------------------------------------------------------------------------------------------
 
 
-def _unit(answer: Row) -> str:
-    return answer["user_id"] or answer["item_id"]
-
-
 def _correct(answers: Iterable[Row]) -> list[tuple[str, float]]:
-    return [(_unit(a), float(a["is_correct"])) for a in answers]
+    return [(unit_of(a), float(a["is_correct"])) for a in answers]
 
 
 def _subset(item: Row) -> str:
@@ -214,12 +196,6 @@ def _subset(item: Row) -> str:
 
 def _without_control(answer: Row) -> str:
     return answer["item_id"].rpartition(":")[0]
-
-
-def _difference(base: Iterable[Row], other: Iterable[Row], question: Callable[[Row], str]) -> Estimate | None:
-    before = {question(a): a for a in base}
-    pairs = [(a, before[question(a)]) for a in other if question(a) in before]
-    return estimate((_unit(a), float(a["is_correct"]) - float(b["is_correct"])) for a, b in pairs)
 
 
 def _popular(item: Row) -> float:

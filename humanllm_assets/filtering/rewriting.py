@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, read_rows, replies
+from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.texts import cut_to_fit
+from humanllm_assets.sql import read_rows
 
 if TYPE_CHECKING:
     import duckdb

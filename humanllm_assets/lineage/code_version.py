@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import symtable
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -110,6 +111,17 @@ def _definitions(path: Path) -> tuple[dict[str, ast.stmt], dict[str, tuple[str, 
     return defined, {local: (module, name) for local, module, name in _imported(tree)}
 
 
+def _names_used(definition: ast.stmt) -> set[str]:
+    """Names of the module that a definition uses; a local variable that is called like one of them is none."""
+    todo, used = [symtable.symtable(ast.unparse(definition), "definition", "exec")], set[str]()
+    while todo:
+        scope = todo.pop()
+        todo += scope.get_children()
+        outermost = scope.get_type() == "module"
+        used |= {s.get_name() for s in scope.get_symbols() if s.is_referenced() and (outermost or s.is_global())}
+    return used
+
+
 def _assets_file(module: str) -> Path | None:
     parts = module.split(".")
     return _ROOT.joinpath(*parts).with_suffix(".py") if parts[0] == PACKAGE and parts[-1] == "assets" else None
@@ -137,7 +149,7 @@ def _function_versions(module: str, name: str, file: Path) -> dict[str, str]:
         if wanted in defined:
             tree = reached[where, wanted] = defined[wanted]
             science |= _science_imports(tree)
-            todo += [(where, n.id, path) for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id != wanted]
+            todo += [(where, used, path) for used in _names_used(tree) if used != wanted]
         elif wanted in imports:
             source, theirs = imports[wanted]
             science |= {m for m in (source, f"{source}.{theirs}") if _file(m)}

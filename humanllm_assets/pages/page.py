@@ -1,6 +1,6 @@
 """The parts of a self-contained HTML page: sections, tables, figures; no script, no file, no address outside the page.
 
-What belongs here: layout. What does not: the numbers (`evaluation/reports.py`, `lineage/audit/`)."""
+What belongs here: layout. What does not: the numbers (`evaluation/funnel_report.py`, `lineage/audit/`)."""
 
 from __future__ import annotations
 

@@ -11,8 +11,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, read_rows, replies
-from humanllm_assets.asking.texts import ShownRecords, record_text, records_text
+from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
+from humanllm_assets.asking.record_text import record_text
+from humanllm_assets.asking.texts import ShownRecords, records_text
+from humanllm_assets.sql import read_rows
 from resources.errors import Explained
 from resources.item_kinds import METRICS
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from humanllm_assets.asking.questions import Question, Tally, read_rows
+from humanllm_assets.asking.questions import Question, Tally
 from humanllm_assets.asking.texts import cut_to_fit
+from humanllm_assets.sql import read_rows
 
 if TYPE_CHECKING:
     import duckdb

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanllm_assets.asking.questions import Failed, Log, Question, Sink, Tally, Write, read_rows, replies
-from humanllm_assets.asking.texts import record_text, records_text
+from humanllm_assets.asking.questions import Failed, Log, Question, Sink, Tally, Write, replies
+from humanllm_assets.asking.record_text import record_text
+from humanllm_assets.asking.texts import records_text
+from humanllm_assets.sql import read_rows
 
 if TYPE_CHECKING:
     import duckdb

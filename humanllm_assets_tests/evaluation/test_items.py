@@ -12,7 +12,6 @@ import pytest
 from humanllm_assets.asking.questions import Sink, Tally
 from humanllm_assets.evaluation.benchmarks import application as apps
 from humanllm_assets.evaluation.benchmarks.choice import (
-    CHOICE_SUBTASKS,
     choice_items,
     fit_length,
     near_duplicates,
@@ -27,7 +26,7 @@ from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets.tasks.split import stable_int
 from humanllm_assets_tests.tasks.world import connect, prose, rows
 from resources.llm.requests import LLMReply, LLMRequest
-from resources.profile import Distractor, ProfileError, Role
+from resources.profile import TASKS, Distractor, ProfileError, Role
 from resources.thresholds import Tasks
 
 LIMITS = Tasks(test_fraction=0.6)
@@ -67,7 +66,7 @@ def samples() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module", params=["profile_generation", "scenario_generation", "social_qa", "writing_imitation"])
 def built(request: pytest.FixtureRequest, samples: list[dict[str, Any]]):
     task = request.param
-    chosen = choose_samples(samples, task, CHOICE_SUBTASKS[task], "bench", 40)
+    chosen = choose_samples(samples, task, TASKS[task].choices, "bench", 40)
     engine, counts, failures = FakeEngine(), Tally(), []
     with Sink(lambda table, rows: failures.extend(rows)) as sink:
         role = Role(model="x", max_tokens=99)

@@ -13,8 +13,8 @@ from humanllm_assets.evaluation.benchmarks.application import application_items
 from humanllm_assets.evaluation.benchmarks.choice import choice_items, write_distractors
 from humanllm_assets.evaluation.benchmarks.item_selection import item_selection_items
 from humanllm_assets.evaluation.contest import Contest, contestant_role
+from humanllm_assets.evaluation.differences import compare
 from humanllm_assets.evaluation.items import choose_samples
-from humanllm_assets.evaluation.scoring import compare
 from humanllm_assets.tasks.samples import build_samples, plan_samples
 from humanllm_assets_tests.tasks.world import connect, rows
 from resources.llm.dummy_server import DummyServer

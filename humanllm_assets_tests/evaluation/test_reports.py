@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from humanllm_assets.evaluation import benchmark_report as bp
-from humanllm_assets.evaluation import reports as rp
+from humanllm_assets.evaluation import funnel_report as rp
 from humanllm_assets.evaluation.estimates import Estimate
 from humanllm_assets.evaluation.paper import paper_numbers
 from humanllm_assets.pages import plots

@@ -12,6 +12,7 @@ from humanllm_assets.evaluation import estimates as es
 from humanllm_assets.evaluation import scoring as sc
 from humanllm_assets.evaluation.benchmarks import application, motivebench, tombench
 from humanllm_assets.evaluation.contest import contestant_role
+from humanllm_assets.evaluation.differences import compare
 from resources.profile import Benchmark, Role
 
 AB = ["A", "B", "C"]
@@ -144,9 +145,9 @@ def test_paired_difference():
     items = [item(n) for n in range(6)]
     base = list(sc.score_choices([reply(i, "A" if n < 2 else "B") for n, i in enumerate(items)], "base"))
     merged = list(sc.score_choices([reply(i, "A" if n < 5 else "B") for n, i in enumerate(items[:5])], "merged"))
-    found = sc.compare(base, merged)["llm"]
+    found = compare(base, merged)["llm"]
     assert found.n == 5 and found.value == pytest.approx(3 / 5)
-    assert sc.compare(base, base)["llm"] == es.Estimate(0.0, 0.0, 0.0, 6)
+    assert compare(base, base)["llm"] == es.Estimate(0.0, 0.0, 0.0, 6)
 
 
 def tom(question: str, ask: int, ability: str, story: str, order: str = "AB") -> dict[str, Any]:

@@ -23,11 +23,10 @@ import duckdb
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from humanllm_assets.asking.questions import read_rows
 from humanllm_assets.lineage.nodes import Dep, Graph, Node, Runtime, Step, StepError, every, same
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.step import run_step
-from humanllm_assets.sql import Column
+from humanllm_assets.sql import Column, read_rows
 from resources.home import Home
 from resources.llm.dummy_server import DummyServer, _json
 from resources.llm.engine import Engine

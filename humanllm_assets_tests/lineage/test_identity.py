@@ -77,7 +77,8 @@ def compute(step):
     return helper(step)
 
 def helper(step):
-    return LIMIT
+    unrelated = LIMIT
+    return unrelated
 
 def unrelated(step):
     return OTHER
@@ -97,7 +98,7 @@ def version_of(tmp_path: Path, text: str) -> str:
 
 @pytest.mark.parametrize(
     "old, new",
-    [("return helper(step)", "return helper(step) or 1"), ("LIMIT = 3", "LIMIT = 5"), ("return LIMIT", "return -LIMIT")],
+    [("return helper(step)", "return helper(step) or 1"), ("LIMIT = 3", "LIMIT = 5"), ("= LIMIT", "= -LIMIT")],
 )
 def test_an_edit_of_what_an_asset_function_uses_changes_its_version(tmp_path, old, new):
     assert version_of(tmp_path, STAGE.replace(old, new)) != version_of(tmp_path, STAGE)

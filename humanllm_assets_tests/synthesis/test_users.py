@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from humanllm_assets.asking.texts import record_text
+from humanllm_assets.asking.record_text import record_text
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from humanllm_assets.contracts.suite import Contract
-from humanllm_assets.evaluation import reports
+from humanllm_assets.evaluation.benchmark_report import BenchmarkInputs, benchmark_report
 from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage import code_version
 from humanllm_assets.lineage.nodes import Graph
@@ -112,7 +112,7 @@ def test_a_benchmark_of_a_task_that_the_paper_lacks_is_in_the_report(folder: Pat
         for benchmark, value in (("days", 0.4321), ("qa", 0.2))
         for distractors in ("llm", "human")
     ]
-    html, numbers = reports.benchmark_report(reports.BenchmarkInputs(summaries, [], benchmarks, CONTEXT))
+    html, numbers = benchmark_report(BenchmarkInputs(summaries, [], benchmarks, CONTEXT))
     found = {(n["section"], n["column"]): n["value"] for n in numbers if n["value"] is not None}
     assert found["In-domain tasks that the paper does not have", "Day Guessing"] == pytest.approx(43.21)
     assert found["Table 1, distractors written by people", "Day Guessing"] == pytest.approx(43.21)

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from resources.llm.asker import Asker
 
 Row = dict[str, Any]
-CHOICE_SUBTASKS = {name: task.choices for name, task in TASKS.items() if task.choices}
 PROMPT = "benchmarks/true_answer"
 HUMAN_DISTRACTORS = 7
 
@@ -60,17 +59,16 @@ def list_pairs(parts: Partitions, benchmark: str) -> tuple[str, ...]:
         ProfileError: the task has no answers to choose among.
     """
     task = parts.profile.benchmarks[benchmark].task
-    if task not in CHOICE_SUBTASKS:
-        known = ", ".join(CHOICE_SUBTASKS)
-        raise ProfileError(
-            f"benchmarks.{benchmark}: a choice is not asked about the task `{task}`; set `task` to one of: {known}"
-        )
+    if task is None or not TASKS[task].choices:
+        known = ", ".join(name for name, facts in TASKS.items() if facts.choices)
+        wrong = f", and `{task}` has none" if task else ""
+        raise ProfileError(f"benchmarks.{benchmark}: a choice needs a task with choices{wrong}; set `task` to one of: {known}")
     return parts.pairs_of_benchmark(benchmark)
 
 
 def distractor_identity(profile: Profile, benchmark: Benchmark) -> dict[str, Any]:
     """The template, and who writes distractors how."""
-    identity: dict[str, Any] = {"template": Prompt.load(PROMPT).identity, "subtasks": CHOICE_SUBTASKS[benchmark.task or ""]}
+    identity: dict[str, Any] = {"template": Prompt.load(PROMPT).identity, "subtasks": TASKS[str(benchmark.task)].choices}
     if benchmark.distractors:
         identity["distractors"] = [
             {**d.model_dump(exclude={"model"}), "model": profile.models[d.model].identity, "name": d.model}
@@ -86,7 +84,7 @@ def build(step: Step, counts: Tally, sink: Sink) -> Built:
     benchmark, role = step.profile.benchmarks[name], step.profile.roles["contestant"]
     task = str(benchmark.task)
     known = near_duplicates(step.con, "samples")
-    chosen = choose_samples(samples, task, CHOICE_SUBTASKS[task], name, benchmark.max_items)
+    chosen = choose_samples(samples, task, TASKS[task].choices, name, benchmark.max_items)
     asked = [s for s in chosen if s["sample_id"] not in known]
     written = (
         write_distractors(step.engine, asked, benchmark.distractors, role, step.log, counts, sink)
@@ -210,7 +208,7 @@ def choice_items(
         items: options carry label, text, origin (gold, `llm:<model>:<seed>`, `human:<sample_id>`) and ratio (words of the option
             by words of the true answer). record_ids also hold those behind human distractors.
     """
-    everyone = choose_samples(samples, task, CHOICE_SUBTASKS[task], benchmark, None)
+    everyone = choose_samples(samples, task, TASKS[task].choices, benchmark, None)
     known = set(known)
     base = everyone[:max_items]
     donors, built = find_donors(everyone), Built()
@@ -355,14 +353,14 @@ def tables(benchmarks: Mapping[str, Benchmark]) -> list[Layout]:
     """Columns of Table 1, and the same against distractors by people."""
 
     def columns(name: str) -> list[Column]:
-        asked = [(TASKS[task].title, k) for task in CHOICE_SUBTASKS for k, b in benchmarks.items() if b.task == task]
+        asked = [(TASKS[task].title, k) for task in TASKS for k, b in benchmarks.items() if b.task == task]
         return [Column(title, k, "accuracy", name, 100) for title, k in asked]
 
     text = "Accuracy in percent against other users' true texts of about the same length; the paper has no such set."
     human = Layout("Table 1, distractors written by people", "", columns("human"), 2, text)
     of_the_paper = paper_numbers()["tables"]["1"]["columns"]
     beyond = [c for c in columns("llm") if c.title not in of_the_paper]
-    more = [Layout("In-domain tasks that the paper does not have", "", beyond, 2, text)] if beyond else []
+    more = [Layout("In-domain tasks that the paper does not have", "", beyond, 2, TABLE_1.text)] if beyond else []
     return [TABLE_1._replace(columns=[c for c in columns("llm") if c.title in of_the_paper]), *more, human]
 
 

