@@ -62,7 +62,7 @@ def load_rules(source: str) -> RuleSet:
     Raises:
         MissingPart: the source has no module with rules.
     """
-    return load_part("humanllm_assets.filtering.rules", source, "RULES")
+    return load_part("humanllm_assets.filtering.rules", source, "RULES", RuleSet)
 
 
 def row_rules(source: str, thresholds: Strict) -> list[Rule]:

@@ -9,6 +9,7 @@ is line 1), of an XML file the number of the post.
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def read_xml(path: Path) -> Iterator[CutRow]:
     author = _read_author(path)
     data = b"".join(files.blocks(path))
     starts = [match.start() for match in re.finditer(rb"<date>", data, re.IGNORECASE)]
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(data)], strict=True), start=1):
+    for number, (start, end) in enumerate(itertools.pairwise([*starts, len(data)]), start=1):
         part = data[start:end]
         match = _XML_POST.match(part)
         if match is None or match[2] is None:

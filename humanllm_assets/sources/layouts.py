@@ -77,8 +77,9 @@ class Layout:
 
     @property
     def recognition(self) -> dict[str, Any]:
-        """What decides whether a file has this layout, as plain data."""
-        return {"name": self.name, "needed": self.needed, "containers": self.containers}
+        """What decides whether a file has this layout and how it falls into rows, as plain data."""
+        cutter = self.cutter.rows.__name__ if self.cutter else None
+        return {"name": self.name, "needed": self.needed, "containers": self.containers, "cutter": cutter}
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class SourceFiles:
     @property
     def cutting_modules(self) -> tuple[str, ...]:
         """The modules of the cutters."""
-        return tuple(sorted({c.rows.__module__ for layout in self.records if (c := layout.cutter)}))
+        return tuple(sorted({x.cutter.rows.__module__ for x in (*self.records, *self.context) if x.cutter}))
 
 
 class FoundLayout(NamedTuple):
@@ -110,7 +111,7 @@ def load_files(source: str) -> SourceFiles:
     Raises:
         MissingPart: the source has no such module.
     """
-    return load_part("humanllm_assets.sources", source, "FILES")
+    return load_part("humanllm_assets.sources", source, "FILES", SourceFiles)
 
 
 def detect_layout(layouts: tuple[Layout, ...], path: Path) -> FoundLayout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from humanllm_assets.sources import reddit
+from humanllm_assets.sources import reddit_fields as fields
 from humanllm_assets.sources.layouts import Layout, Shape, SourceFiles
 from humanllm_assets.sources.shapes import NO_TIME, say_problem
 
@@ -11,23 +11,23 @@ _COMMENT = Shape(
     say_problem(id="id IS NULL", created_utc=NO_TIME.format("created_utc"), link_id="link_id IS NULL"),
     {
         "record_id": "'reddit_comments:t1_' || regexp_replace(id, '^t1_', '')",
-        "user_id": reddit.AUTHOR,
+        "user_id": fields.AUTHOR,
         "created_at": "unix_time(created_utc)",
-        "text": reddit.BODY.format("body"),
+        "text": fields.BODY.format("body"),
         "context_id": "'reddit:t3_' || regexp_replace(link_id, '^t3_', '')",
-        "score": reddit.SCORE,
+        "score": fields.SCORE,
         "distinguished": "distinguished",
-        "removed": reddit.REMOVED.format("body"),
+        "removed": fields.REMOVED.format("body"),
     },
 )
 _ANSWERED_POST = Shape(
     "id",
     say_problem(id="id IS NULL"),
     {
-        "context_id": reddit.POST_ID,
+        "context_id": fields.POST_ID,
         "context_title": "clean_text(title)",
-        "context_text": f"nullif({reddit.BODY.format('selftext')}, '')",
-        "context_user_id": reddit.AUTHOR,
+        "context_text": f"nullif({fields.BODY.format('selftext')}, '')",
+        "context_user_id": fields.AUTHOR,
     },
 )
 FILES = SourceFiles(
@@ -37,8 +37,8 @@ FILES = SourceFiles(
             ("id", "author", "body", "link_id", "created_utc"),
             _COMMENT,
             ("score", "distinguished"),
-            reddit.CONTAINERS,
+            fields.CONTAINERS,
         ),
     ),
-    context=(Layout("pushshift", reddit.FIELDS, _ANSWERED_POST, reddit.OPTIONAL, reddit.CONTAINERS),),
+    context=(Layout("pushshift", fields.POST_FIELDS, _ANSWERED_POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS),),
 )
