@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from humanllm_assets.lineage.nodes import Dep, every, same
 from resources.errors import Explained
-from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, SOURCES, TASKS, Profile, Recipe, site_of
+from resources.profile import PROFILE_SOURCES, SCENARIO_SOURCES, TASKS, Profile, Recipe, site_of
+from resources.sources import SOURCES
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Partitions:
 
     def slices(self, source: str) -> tuple[str, ...]:
         """The slices of one source."""
-        return tuple(self.profile.sources[source].slices)  # type: ignore[index]
+        return tuple(self.profile.sources[source].slices)
 
     @property
     def profile_sources(self) -> tuple[str, ...]:
@@ -155,7 +156,5 @@ def parse_pair(pair: str) -> tuple[str, str]:
     """
     task, _, source = pair.partition("-")
     if task not in TASKS or source not in TASKS[task].sources:
-        raise UnknownPair(
-            f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs((*PROFILE_SOURCES, 'reddit_comments')))}"
-        )
+        raise UnknownPair(f"`{pair}` is no task-source pair; known pairs: {', '.join(pairs(SOURCES))}")
     return task, source

@@ -15,6 +15,7 @@ from typing import Any
 from humanllm_assets.sql import Table, define_table
 from resources.item_kinds import ITEM_KINDS, METRICS, USER_TEXTS, list_kinds
 from resources.profile import TASKS
+from resources.sources import SOURCES
 
 # Columns that hold texts, which audits leave out: they say which rows there are, and reading texts would take most of their time.
 TEXTS = frozenset({
@@ -53,7 +54,7 @@ PHRASES: dict[Table, Callable[[RowsFound], str]] = {}  # filled in this module, 
 
 RECORDS = define_table(
     ("record_id", "VARCHAR", "stable id, unique over all sources, e.g. reddit:t3_abc"),
-    ("source", "VARCHAR", "reddit, twitter, blogger, amazon or reddit_comments"),
+    ("source", "VARCHAR", f"one of {', '.join(SOURCES)}"),
     ("slice", "VARCHAR", "partition of the source"),
     ("user_id", "VARCHAR", "site and user name, e.g. reddit/alice; comments share the name space of posts"),
     ("created_at", "TIMESTAMP", "UTC"),

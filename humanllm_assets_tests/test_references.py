@@ -16,11 +16,6 @@ _QUOTED = re.compile(rf"`((?:[\w.-]+/)*[\w-]+{_KINDS})`")
 _FROM_ROOT = re.compile(
     rf"(?<![\w./-])((?:humanllm_assets|humanllm_assets_tests|resources|docs|prompts|benchmarks)/[\w/.-]+?{_KINDS})"
 )
-_TO_COME = {
-    "humanllm_assets_tests/evaluation/test_kinds.py",
-    "humanllm_assets_tests/lineage/test_edits.py",
-    "resources/sources.py",
-}
 
 
 def _texts() -> Iterator[Path]:
@@ -41,5 +36,5 @@ def _exists(name: str, text: Path) -> bool:
 @pytest.mark.parametrize("text", sorted(_texts()), ids=lambda p: str(p.relative_to(PROJECT_ROOT)))
 def test_every_file_that_is_named_exists(text: Path) -> None:
     content = text.read_text(encoding="utf-8")
-    named = {*_QUOTED.findall(content), *_FROM_ROOT.findall(content)} - _TO_COME
+    named = {*_QUOTED.findall(content), *_FROM_ROOT.findall(content)}
     assert {name for name in named if not _exists(name, text)} == set()

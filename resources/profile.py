@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -20,14 +21,15 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from resources.errors import Explained
-from resources.thresholds import Strict, Thresholds
+from resources.sources import SOURCES
+from resources.strict import Strict
+from resources.thresholds import Thresholds
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PROFILES = Path(__file__).resolve().parent / "profiles"
 
-SOURCES = ("reddit", "twitter", "blogger", "amazon", "reddit_comments")
-PROFILE_SOURCES = ("reddit", "twitter", "blogger", "amazon")  # sources whose users get a profile (P1-P4)
-SCENARIO_SOURCES = ("reddit", "twitter", "blogger")  # E1 and B1 leave Amazon out
+PROFILE_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_profiles)
+SCENARIO_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_scenarios)
 
 
 class TaskFacts(NamedTuple):
@@ -51,22 +53,22 @@ TASKS: dict[str, TaskFacts] = {  # in the order of the paper, T1-T6
 }
 
 
-def _check_task(name: str) -> str:
-    if name in TASKS:
+def _check_name(name: str, what: str, known: Collection[str]) -> str:
+    if name in known:
         return name
-    near = difflib.get_close_matches(name, TASKS, 1)
-    raise ValueError(f"`{name}` is no task; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(TASKS)}"))
+    near = difflib.get_close_matches(name, known, 1)
+    raise ValueError(f"`{name}` is no {what}; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"))
 
 
-SourceName = Literal["reddit", "twitter", "blogger", "amazon", "reddit_comments"]
-TaskName = Annotated[str, AfterValidator(_check_task)]
+SourceName = Annotated[str, AfterValidator(lambda name: _check_name(name, "source", SOURCES))]
+TaskName = Annotated[str, AfterValidator(lambda name: _check_name(name, "task", TASKS))]
 RoleName = Literal["rewriter", "labeller", "synthesizer", "judge", "contestant", "application_judge"]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names that become partition keys and folder names
 
 
 def site_of(source: str) -> str:
     """The site whose user names a source shares: commenters are Reddit users, and have their profiles there."""
-    return "reddit" if source == "reddit_comments" else source
+    return SOURCES[source].site
 
 
 class ProfileError(Explained):
@@ -204,7 +206,7 @@ class Recipe(Strict):
     base_model: Key
     objective: Literal["sft", "raw_continuation"] = "sft"  # raw_continuation is ablation A1
     tasks: list[TaskName] = list(TASKS)
-    sources: list[SourceName] = list(SOURCES)  # type: ignore[assignment]
+    sources: list[SourceName] = list(SOURCES)
     mix: list[ExternalData] = []
     hyperparameters: Hyperparameters = Hyperparameters()
     merge_weight: float = Field(0.5, ge=0, le=1)  # weight of the fine-tuned model in the linear merge; M3: 1:1

@@ -6,52 +6,17 @@ is identity.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, create_model
 
+from resources.sources import SOURCES
+from resources.strict import Strict
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RedditRules(Strict):
-    min_score: int = 2
-    min_comments: int = 2
-    score_and_comments: Literal["and", "or"] = "and"  # the paper's text says and; its released code drops only if both fail
-    min_chars: int = 300
-
-
-class TwitterRules(Strict):
-    min_chars: int = 300
-    trailing_link_is_quote: bool = False  # a tweet that ends in a t.co link may quote another one, or carry a photo or an article
-
-
-class BloggerRules(Strict):
-    min_chars: int = 300
-    first_person: bool = True
-    min_age: int = 0  # the paper takes every blogger; the full corpus has 8,240 minors, whom 18 leaves out
-
-
-class AmazonRules(Strict):
-    min_chars: int = 100
-    min_item_purchases: int = 3
-    min_user_purchases: int = 8
-
-
-class CommentRules(Strict):
-    """Reddit comments (S5): the paper states no rule; these keep comments that say something about a known post."""
-
-    min_chars: int = 50
-    min_score: int = 1
-
-
-class Rules(Strict):
-    reddit: RedditRules = RedditRules()
-    twitter: TwitterRules = TwitterRules()
-    blogger: BloggerRules = BloggerRules()
-    amazon: AmazonRules = AmazonRules()
-    reddit_comments: CommentRules = CommentRules()
+if TYPE_CHECKING:
+    Rules = Strict
+else:  # one field per source, so that a profile's keys are checked and a contract can name `rules.reddit.min_chars`
+    Rules = create_model("Rules", __base__=Strict, **{name: (facts.rules, facts.rules()) for name, facts in SOURCES.items()})
 
 
 class Labels(Strict):
@@ -120,6 +85,8 @@ class Tasks(Strict):
 
 
 class Thresholds(Strict):
+    """All thresholds of a profile."""
+
     rules: Rules = Rules()
     labels: Labels = Labels()
     caps: Caps = Caps()
@@ -128,3 +95,7 @@ class Thresholds(Strict):
     qc: Qc = Qc()
     failures: Failures = Failures()
     tasks: Tasks = Tasks()
+
+    def rules_of(self, source: str) -> Strict:
+        """The thresholds of a source's rules, of the type that `resources/sources.py` declares for it."""
+        return dict(self.rules)[source]

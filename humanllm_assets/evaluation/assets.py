@@ -25,6 +25,7 @@ from humanllm_assets.training.assets import model_weights
 from resources.files import FileHashes
 from resources.models import model_folder, weights_digest
 from resources.profile import TASKS, ProfileError, resolve_path
+from resources.sources import SOURCES
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -260,6 +261,12 @@ def _report_identity(profile: Profile) -> dict[str, Any]:
     }
 
 
+def _row_of(source: str) -> dict[str, Any]:
+    """What Table A1 knows of a source."""
+    facts = SOURCES[source]
+    return {"label": facts.label, "in_total": facts.has_profiles}
+
+
 def _declare_funnel_report(parts: Partitions) -> Node:
     counted = [f"{stage}_{s}" for s in parts.sources for stage in ("raw", "eligible", "filtered")]
     deps = [parts.all_slices(a, a.split("_", 1)[1]) for a in counted]
@@ -273,7 +280,7 @@ def _declare_funnel_report(parts: Partitions) -> Node:
         kinds=frozenset({"html"}),
         tables={"rows": REPORT_ROWS},
         deps=tuple(deps),
-        identity=lambda _: _report_identity(parts.profile),
+        identity=lambda _: {**_report_identity(parts.profile), "sources": {s: _row_of(s) for s in parts.sources}},
         compute=_funnel_report,
     )
 

@@ -15,15 +15,9 @@ from typing import Any
 from humanllm_assets.evaluation.paper import paper_numbers, paper_value, report_row, show_count
 from humanllm_assets.pages import plots
 from humanllm_assets.pages.page import Cell, Context, Figure, Section, Table, TableRow, render_page
+from resources.sources import SOURCES
 
 Row = dict[str, Any]
-_SOURCE_TITLES = {
-    "reddit": "Reddit",
-    "twitter": "Twitter",
-    "blogger": "Blogger",
-    "amazon": "Amazon",
-    "reddit_comments": "Reddit comments",
-}
 FUNNEL_COLUMNS = (
     "Raw Texts",
     "After DF Texts",
@@ -84,14 +78,14 @@ class FunnelInputs:
 def funnel_numbers(stages: Iterable[Stage]) -> list[Row]:
     """Rows of REPORT_ROWS: section, row, column, value, paper; sources and Total."""
     cells = {(s.source, s.column): s.value for s in stages}
-    sources = [s for s in _SOURCE_TITLES if any(k[0] == s for k in cells)]
+    sources = [s for s in SOURCES if any(k[0] == s for k in cells)]
     rows = []
     for source in sources:
         for column in FUNNEL_COLUMNS:
-            title = _SOURCE_TITLES[source]
+            title = SOURCES[source].label
             rows.append(report_row("Table A1", title, column, cells.get((source, column)), paper_value("A1", title, column)))
     for column in FUNNEL_COLUMNS:  # comments feed one task only: the paper's totals do not hold them
-        values = [v for s in sources if s != "reddit_comments" and (v := cells.get((s, column))) is not None]
+        values = [v for s in sources if SOURCES[s].has_profiles and (v := cells.get((s, column))) is not None]
         rows.append(report_row("Table A1", "Total", column, sum(values) if values else None, paper_value("A1", "Total", column)))
     return rows
 
@@ -114,9 +108,7 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
     )
     table.tables.append(Table("", "Source", list(FUNNEL_COLUMNS), rows))
     groups = {
-        _SOURCE_TITLES[s]: {
-            c: _bar(v.value) for c in FUNNEL_COLUMNS for v in stages if (v.source, v.column) == (s, c) and v.value
-        }
+        SOURCES[s].label: {c: _bar(v.value) for c in FUNNEL_COLUMNS for v in stages if (v.source, v.column) == (s, c) and v.value}
         for s in dict.fromkeys(v.source for v in stages)
     }
     if any(groups.values()):
@@ -128,7 +120,7 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         values: dict[str, float] = {}
         for d in drops:
             if d.stage == stage:
-                name = f"{_SOURCE_TITLES.get(d.source, d.source)}: {d.reason}"
+                name = f"{SOURCES[d.source].label}: {d.reason}"
                 values[name] = values.get(name, 0) + d.rows
         dropped.figures.append(
             Figure(plots.ranked(f"Dropped by {stage}", values, "rows"), f"{stage}: each row counts for its first reason.")

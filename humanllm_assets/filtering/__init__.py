@@ -1,0 +1,1 @@
+"""Which records stay, and in what words: rules, then a model that rewrites and labels."""

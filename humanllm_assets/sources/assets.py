@@ -4,45 +4,53 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Node, StepError
 from humanllm_assets.partitions import Partitions
-from humanllm_assets.sources.counting import count_rows
 from humanllm_assets.sources.files import find_files
-from humanllm_assets.sources.layouts import detect_layout
-from humanllm_assets.sources.readers import CONTEXT_OF, ReadReport, read_records
+from humanllm_assets.sources.layouts import count_rows, detect_layout, load_files
+from humanllm_assets.sources.readers import ReadReport, read_records
 from humanllm_assets.tables import RAW_FILES
 from resources.errors import Explained
 from resources.files import FileHashes
 from resources.profile import resolve_path
+from resources.sources import SOURCES
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Profile
 
-_TITLES = {
-    "reddit": "Reddit submissions, one slice per subreddit (S1)",
-    "twitter": "Tweets, one slice per shard group (S2)",
-    "blogger": "Blog posts of the Blog Authorship Corpus, one slice per chunk (S3)",
-    "amazon": "Amazon reviews and items, one slice per category (S4)",
-    "reddit_comments": "Reddit comments and the posts they answer, one slice per subreddit (S5)",
-}
+
+class SliceFiles(NamedTuple):
+    """The files of a slice, sorted by path."""
+
+    folder: Path
+    records: list[Path]
+    context: list[Path]
 
 
-def slice_files(profile: Profile, source: str, slice_name: str) -> tuple[Path, list[Path], list[Path]]:
-    """Folder, record files and context files of a slice. Raises SourceError when the folder or a file is missing."""
-    config = profile.sources[source]  # type: ignore[index]
+def slice_files(profile: Profile, source: str, slice_name: str) -> SliceFiles:
+    """The files of a slice.
+
+    Raises:
+        SourceError: the folder or a file is missing.
+    """
+    config = profile.sources[source]
     folder, files = resolve_path(config.folder), config.slices[slice_name]
     context = find_files(folder, files.context_files) if files.context_files else []
-    return folder, find_files(folder, files.files), context
+    return SliceFiles(folder, find_files(folder, files.files), context)
 
 
 def fingerprints(profile: Profile, home: Home, source: str, slice_name: str) -> list[dict[str, str]]:
-    """Name, kind and content hash of every file of a slice."""
+    """Name below the source's folder (`file`), `kind` (records or context) and `sha256` of every file of a slice.
+
+    Raises:
+        SourceError: the folder or a file is missing.
+    """
     folder, records, context = slice_files(profile, source, slice_name)
     files = [*records, *context]
     hashes = FileHashes(home.root).sha256(files)
@@ -52,47 +60,12 @@ def fingerprints(profile: Profile, home: Home, source: str, slice_name: str) -> 
     ]
 
 
-def nodes(profile: Profile, home: Home) -> list[Node]:
-    parts = Partitions(profile)
-    contract = Contract.load("raw", profile.thresholds)
-    return [
-        Node(
-            name=f"raw_{source}",
-            group="sources",
-            description=f"{_TITLES[source]}: files as found, their layout, rows and content hashes. The data version is the files' content.",
-            kinds=frozenset({"file", source.removesuffix("_comments")}),
-            tables={"files": RAW_FILES},
-            partitions=parts.slices(source),
-            external=partial(_external, profile, home, source),
-            compute=partial(_raw, source),
-            contract=contract,
-        )
-        for source in parts.sources
-    ]
+def read_slice(step: Step, source: str, slice_name: str) -> ReadReport:
+    """Read a slice into the tables of `read_records`, after making sure that its files are still those which raw_* recorded.
 
-
-def _external(profile: Profile, home: Home, source: str, slice_name: str) -> dict[str, Any]:
-    try:
-        return {"files": fingerprints(profile, home, source, slice_name)}
-    except Explained as e:
-        return {"problem": str(e)}  # planning goes on; the step itself stops with this sentence
-
-
-def _raw(source: str, step: Step) -> None:
-    folder, records, context = slice_files(step.profile, source, step.partition)
-    rows = 0
-    for file in fingerprints(step.profile, step.runtime.home, source, step.partition):
-        path = folder / file["file"]
-        layout = detect_layout(source if file["kind"] == "records" else CONTEXT_OF[source], path)
-        if file["kind"] == "records":
-            rows += count_rows(path, layout)
-        step.write("files", [{**file, "layout": layout, "bytes": path.stat().st_size}])
-    step.count(entered=rows, kept=rows, dropped={})
-    step.measures |= {"files": len(records) + len(context), "rows": rows}
-
-
-def _read(step: Step, source: str, slice_name: str) -> ReadReport:
-    """Read a slice's files after making sure that they are still those which raw_* recorded."""
+    Raises:
+        StepError: a file was added, removed or edited since.
+    """
     raw = step.inputs[f"raw_{source}"][slice_name]
     recorded = step.con.execute(
         "select file, kind, sha256 from read_parquet(?) order by all", [str(raw.path("files"))]
@@ -103,3 +76,48 @@ def _read(step: Step, source: str, slice_name: str) -> ReadReport:
         raise StepError(f"the files of {name} changed after it was materialized; run: humanllm materialize '{name}'")
     _, records, context = slice_files(step.profile, source, slice_name)
     return read_records(step.con, source, slice_name, records, context, step.workdir)
+
+
+def _fingerprint(profile: Profile, home: Home, source: str, slice_name: str) -> dict[str, Any]:
+    try:
+        return {"files": fingerprints(profile, home, source, slice_name)}
+    except Explained as e:
+        return {"problem": str(e)}  # planning goes on; the step itself stops with this sentence
+
+
+def _declare_raw(profile: Profile, home: Home, source: str) -> Node:
+    facts, files = SOURCES[source], load_files(source)
+    # The layouts are part of the identity as data: the module that holds them holds the reader's SQL too, which decides nothing here.
+    layouts = {"records": [x.recognition for x in files.records], "context": [x.recognition for x in files.context]}
+    return Node(
+        name=f"raw_{source}",
+        group="sources",
+        description=f"{facts.title}: files as found, their layout, rows and content hashes. The data version is the files' content.",
+        kinds=frozenset({"file", facts.site}),
+        tables={"files": RAW_FILES},
+        partitions=Partitions(profile).slices(source),
+        identity=lambda partition: {"layouts": layouts},
+        external=partial(_fingerprint, profile, home, source),
+        compute=partial(_raw, source),
+        code=files.cutting_modules,
+        contract=Contract.load("raw", profile.thresholds),
+    )
+
+
+def _raw(source: str, step: Step) -> None:
+    folder, records, context = slice_files(step.profile, source, step.partition)
+    layouts = load_files(source)
+    rows = 0
+    for file in fingerprints(step.profile, step.runtime.home, source, step.partition):
+        path, holds_records = folder / file["file"], file["kind"] == "records"
+        found = detect_layout(layouts.records if holds_records else layouts.context, path)
+        if holds_records:
+            rows += count_rows(path, found)
+        step.write("files", [{**file, "layout": str(found), "bytes": path.stat().st_size}])
+    step.count(entered=rows, kept=rows, dropped={})
+    step.measures |= {"files": len(records) + len(context), "rows": rows}
+
+
+def nodes(profile: Profile, home: Home) -> list[Node]:
+    """raw_<source> of every source of the profile."""
+    return [_declare_raw(profile, home, source) for source in Partitions(profile).sources]

@@ -1,13 +1,12 @@
-"""Source files as bytes: finding them, fingerprinting them, and streaming their lines whatever they are compressed with.
+"""Source files as bytes: finding them, and streaming their lines whatever they are compressed with.
 
-What belongs here: everything that knows about files and nothing about what their rows mean (that is `layouts.py`, `blogs.py`
-and `readers.py`). All functions stream: memory does not grow with the file.
+What belongs here: everything that knows about files and nothing about what their rows mean (that is `layouts.py` and the
+sources' own modules). All functions stream: memory does not grow with the file.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,35 +24,9 @@ class SourceError(Explained):
     """Source data that cannot be used; the message names the file or folder, what is wrong and the remedy."""
 
 
-@dataclass(frozen=True)
-class FileInfo:
-    """What identifies a source file: its name, its size in bytes and the SHA-256 of its content (hex)."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
 def missing(path: Path) -> SourceError:
     """The error of a file that is not there."""
     return SourceError(f"the source file {path} does not exist; put it there or correct the slice's `files` in the profile")
-
-
-def fingerprint(paths: Sequence[Path]) -> list[FileInfo]:
-    """Size and SHA-256 of every file, in the order given.
-
-    Raises:
-        SourceError: a file does not exist.
-    """
-    return [_fingerprint_one(path) for path in paths]
-
-
-def _fingerprint_one(path: Path) -> FileInfo:
-    digest, size = hashlib.sha256(), 0
-    for block in _plain_blocks(path):
-        digest.update(block)
-        size += len(block)
-    return FileInfo(path.name, size, digest.hexdigest())
 
 
 def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
@@ -142,6 +115,31 @@ def lines(path: Path) -> Iterator[bytes]:
             first = False
     if rest:
         yield (rest.removeprefix(UTF8_BOM) if first else rest).removesuffix(b"\r")
+
+
+def record_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that stand for a record each, with their numbers from 1: all that are not blank."""
+    for number, line in enumerate(lines(path), start=1):
+        if line.strip():
+            yield number, line
+
+
+def decode(data: bytes) -> str:
+    """UTF-8 where it is UTF-8, otherwise cp1252 (bytes that cp1252 leaves open are taken as Latin-1). NULs are left out."""
+    data = data.replace(b"\x00", b"")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        pieces = (data[i : i + 1] for i in range(len(data)))
+        return "".join(_CP1252[piece] for piece in pieces)
+
+
+def _cp1252(code: int) -> str:
+    byte = bytes([code])
+    return byte.decode("latin-1") if code in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else byte.decode("cp1252")
+
+
+_CP1252 = {bytes([code]): _cp1252(code) for code in range(256)}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """Which official layout a source file has, told from its name, its header and its first rows.
 
-A layout is `<family>-<container>`: the family says which fields the rows have (and so which SQL of `readers.py` reads them),
-the container how they are stored. A new layout starts here: one entry in `FAMILIES`.
+A layout says which fields the rows have, and which SQL makes columns of them; a container how the rows are stored. What layouts
+a source has is declared as `FILES` in the module of its name, beside the SQL.
+
+What belongs here: what a layout is, telling it, and counting a file's rows. What does not: SQL, and the layouts themselves: this
+module is part of what raw_* is made by, which an edit of a reader's SQL must leave alone.
 """
 
 from __future__ import annotations
@@ -9,124 +12,161 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from humanllm_assets.sources import blogs, files
+from humanllm_assets.sources import files
 from humanllm_assets.sources.files import SourceError
+from humanllm_assets.sources.registry import load_part
 
 SNIFFED_LINES = 1000
 SNIFFED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class Family:
-    """The rows of one kind of file: `needed` fields tell it from others, `optional` ones are read where they exist."""
+class Shape:
+    """How a layout's fields become columns of records; SQL over a row's fields, each a VARCHAR."""
+
+    key: str
+    """A field that a readable row nearly always has: a row without it is read again by Python."""
+    problem: str
+    """Says why a row cannot be used, or NULL."""
+    columns: Mapping[str, str]
+    """Column name -> expression."""
+
+
+class CutRow(NamedTuple):
+    """One row as a cutter found it. `problem` says why it cannot be used; `raw` then holds its source text."""
+
+    line: int
+    values: Mapping[str, str] | None = None
+    problem: str | None = None
+    raw: str | None = None
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """How files that are neither lines of JSON nor Parquet fall into rows. Stands in a module of its own, away from any SQL."""
+
+    rows: Callable[[Path], Iterator[CutRow]]
+    fields: tuple[str, ...]
+    """Names of a row's values."""
+    check: Callable[[Path], None] | None = None
+    """Raises SourceError for a file of another kind, where the columns do not tell."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The rows of one kind of file."""
 
     name: str
     needed: tuple[str, ...]
+    """Fields that tell it from other kinds."""
+    shape: Shape
     optional: tuple[str, ...] = ()
+    """Fields that are read where they exist."""
     containers: tuple[str, ...] = ("ndjson", "ndjson.gz", "zst")
+    """How the rows may be stored; the unpacked form first."""
+    cutter: Cutter | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
         return self.needed + self.optional
 
-
-POSTS = Family(
-    "pushshift",
-    ("id", "author", "title", "created_utc"),
-    ("selftext", "score", "num_comments", "distinguished"),
-    ("ndjson", "ndjson.gz", "zst", "parquet"),
-)
-COMMENTS = Family(
-    "pushshift",
-    ("id", "author", "body", "link_id", "created_utc"),
-    ("score", "distinguished"),
-    ("ndjson", "ndjson.gz", "zst", "parquet"),
-)
-TWEETS = Family("twitter100m", ("user", "id", "tweet", "date"), (), ("parquet",))
-BLOG_CSV = Family("blogtext", blogs.CSV_COLUMNS, (), ("csv", "csv.gz"))
-BLOG_XML = Family("blog", (), (), ("xml",))
-REVIEWS_2023 = Family(
-    "amazon-2023",
-    ("user_id", "parent_asin", "rating", "text", "timestamp"),
-    ("asin", "title"),
-    ("jsonl", "jsonl.gz", "jsonl.zst"),
-)
-REVIEWS_2018 = Family(
-    "amazon-2018", ("reviewerID", "asin", "overall", "unixReviewTime"), ("reviewText", "summary"), ("json", "json.gz", "json.zst")
-)
-ITEMS_2023 = Family(
-    "amazon-2023-items",
-    ("parent_asin", "title", "main_category"),
-    ("description", "features"),
-    ("jsonl", "jsonl.gz", "jsonl.zst"),
-)
-ITEMS_2018 = Family(
-    "amazon-2018-items", ("asin", "title", "category"), ("description", "main_cat"), ("json", "json.gz", "json.zst")
-)
-
-# What a source's record files and context files may be. `amazon_items` and `reddit` are what context files hold.
-FAMILIES: dict[str, tuple[Family, ...]] = {
-    "reddit": (POSTS,),
-    "reddit_comments": (COMMENTS,),
-    "twitter": (TWEETS,),
-    "blogger": (BLOG_CSV, BLOG_XML),
-    "amazon": (REVIEWS_2023, REVIEWS_2018),
-    "amazon_items": (ITEMS_2023, ITEMS_2018),
-}
-CONTEXT_OF = {"reddit_comments": "reddit", "amazon": "amazon_items"}  # source -> what its context files hold
+    @property
+    def recognition(self) -> dict[str, Any]:
+        """What decides whether a file has this layout and how it falls into rows, as plain data."""
+        cutter = self.cutter.rows.__name__ if self.cutter else None
+        return {"name": self.name, "needed": self.needed, "containers": self.containers, "cutter": cutter}
 
 
-def detect_layout(source: str, path: Path) -> str:
-    """The layout of a file of `source` (a key of `FAMILIES`), such as `pushshift-zst` or `amazon-2023-jsonl.gz`.
+@dataclass(frozen=True)
+class SourceFiles:
+    """Which layouts a source's record files and context files may have, in the order in which they are tried."""
+
+    records: tuple[Layout, ...]
+    context: tuple[Layout, ...] = ()
+
+    @property
+    def cutting_modules(self) -> tuple[str, ...]:
+        """The modules of the cutters."""
+        return tuple(sorted({x.cutter.rows.__module__ for x in (*self.records, *self.context) if x.cutter}))
+
+
+class FoundLayout(NamedTuple):
+    """A file's layout and how its rows are stored."""
+
+    layout: Layout
+    container: str
+
+    def __str__(self) -> str:
+        return f"{self.layout.name}-{self.container}"
+
+
+def load_files(source: str) -> SourceFiles:
+    """The layouts of a source, `FILES` of its module.
 
     Raises:
-        SourceError: the file is none of the source's layouts; says what was found and what was expected.
+        MissingPart: the source has no such module.
     """
-    family, container = detect_family(source, path)
-    return f"{family.name}-{container}"
+    return load_part("humanllm_assets.sources", source, "FILES", SourceFiles)
 
 
-def detect_family(source: str, path: Path) -> tuple[Family, str]:
-    """As `detect_layout`, with the family itself and the container apart."""
-    families = FAMILIES[source]
+def detect_layout(layouts: tuple[Layout, ...], path: Path) -> FoundLayout:
+    """Which of the layouts a file has; as text such as `pushshift-zst` or `amazon-2023-jsonl.gz`.
+
+    Raises:
+        SourceError: none of them; says what was found and what was expected.
+    """
     if not path.is_file():
         raise files.missing(path)
     packing = {".gz": ".gz", ".zst": ".zst", ".zstd": ".zst"}.get(path.suffix.lower(), "")
     inner = Path(path.stem).suffix.lower() if packing else path.suffix.lower()
     if inner == ".parquet" and not packing:
-        return _one_of(families, "parquet", path, set(_parquet_columns(path)), "the columns")
+        return _one_of(layouts, "parquet", path, set(_parquet_columns(path)), "the columns")
     if inner == ".csv":
-        return _one_of(families, f"csv{packing}", path, set(_csv_header(path)), "the columns")
+        return _one_of(layouts, f"csv{packing}", path, set(_csv_header(path)), "the columns")
     if inner == ".xml" and not packing:
-        return _xml(families, path)
+        found = _one_of(layouts, "xml", path, set(), "an XML file; fields")
+        if found.layout.cutter and found.layout.cutter.check:
+            found.layout.cutter.check(path)
+        return found
     fields = _json_fields(path)
-    for family in families:
-        if any(set(family.needed) <= row for row in fields):
-            return family, _json_container(family, packing)
+    for layout in layouts:
+        if any(set(layout.needed) <= row for row in fields):
+            return FoundLayout(layout, _json_container(layout, packing))
     widest = max(fields, key=len)
-    raise _wrong(families, path, widest, "no row with all needed fields; its widest row has the fields")
+    raise _wrong(layouts, path, widest, "no row with all needed fields; its widest row has the fields")
 
 
-def _json_container(family: Family, packing: str) -> str:
-    plain = family.containers[0]  # every JSON family names its unpacked form first
-    return "zst" if packing == ".zst" and "zst" in family.containers else plain + packing
+def count_rows(path: Path, found: FoundLayout) -> int:
+    """Rows of a file, cut as the reader cuts them; unreadable ones count."""
+    if found.layout.cutter:
+        return sum(1 for _ in found.layout.cutter.rows(path))
+    if found.container == "parquet":
+        import pyarrow.parquet as pq
+
+        return pq.read_metadata(path).num_rows
+    return sum(1 for _ in files.record_lines(path))
 
 
-def _one_of(families: tuple[Family, ...], container: str, path: Path, found: set[str], what: str) -> tuple[Family, str]:
-    for family in families:
-        if container in family.containers and set(family.needed) <= found:
-            return family, container
-    raise _wrong(families, path, found, what)
+def _json_container(layout: Layout, packing: str) -> str:
+    return "zst" if packing == ".zst" and "zst" in layout.containers else layout.containers[0] + packing
 
 
-def _wrong(families: tuple[Family, ...], path: Path, found: set[str], what: str) -> SourceError:
+def _one_of(layouts: tuple[Layout, ...], container: str, path: Path, found: set[str], what: str) -> FoundLayout:
+    for layout in layouts:
+        if container in layout.containers and set(layout.needed) <= found:
+            return FoundLayout(layout, container)
+    raise _wrong(layouts, path, found, what)
+
+
+def _wrong(layouts: tuple[Layout, ...], path: Path, found: set[str], what: str) -> SourceError:
     shown = ", ".join(sorted(found)[:25]) or "none"
     expected = "; or ".join(
-        f"{'/'.join(f.containers)} with {', '.join(f.needed)}" if f.needed else "/".join(f.containers) for f in families
+        f"{'/'.join(f.containers)} with {', '.join(f.needed)}" if f.needed else "/".join(f.containers) for f in layouts
     )
     return SourceError(f"{path} cannot be read: found {what} {shown}; expected {expected}; give the slice a file in that layout")
 
@@ -143,21 +183,7 @@ def _parquet_columns(path: Path) -> list[str]:
 
 def _csv_header(path: Path) -> list[str]:
     first = next(files.lines(path), b"")
-    return next(csv.reader([blogs.decode(first)]), [])
-
-
-def _xml(families: tuple[Family, ...], path: Path) -> tuple[Family, str]:
-    family = next((f for f in families if "xml" in f.containers), None)
-    if family is None:
-        raise _wrong(families, path, set(), "an XML file; fields")
-    if blogs.xml_author(path) is None:
-        raise SourceError(
-            f"{path} cannot be read: its name is not <id>.<gender>.<age>.<topic>.<sign>.xml; give it its original name"
-        )
-    head = next(files.blocks(path), b"")
-    if b"<blog>" not in head[:4096].lower():
-        raise SourceError(f"{path} cannot be read: found no <Blog> at its start; expected a file of the Blog Authorship Corpus")
-    return family, "xml"
+    return next(csv.reader([files.decode(first)]), [])
 
 
 def _json_fields(path: Path) -> list[set[str]]:

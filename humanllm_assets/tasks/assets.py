@@ -86,18 +86,19 @@ def _declare_task_datasets(profile: Profile, parts: Partitions) -> Node:
         tables={"samples": SAMPLES, "dropped": DROPPED_SAMPLES},
         partitions=parts.pairs,
         deps=tuple(_task_deps(parts)),
-        identity=lambda pair: _task_identity(profile, parse_pair(pair)[0]),
+        identity=lambda pair: _task_identity(profile, *parse_pair(pair)),
         code=lambda pair: (module_of(parse_pair(pair)[0]),),
         compute=_task_datasets,
         contract=Contract.load("task_datasets", profile.thresholds, lists=task_lists(TASKS)),
     )
 
 
-def _task_identity(profile: Profile, name: str) -> dict[str, object]:
+def _task_identity(profile: Profile, name: str, source: str) -> dict[str, object]:
     task = load_task(name)
     return {
         "tasks": profile.thresholds.tasks,
         "person": task.person_kinds,
+        "text_kind": task.text_kind_of(source),
         "templates": {template: Prompt.load(template).identity for template in task.templates},
     }
 

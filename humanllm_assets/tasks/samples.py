@@ -65,7 +65,7 @@ def build_samples(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> I
     """
     name, source = parse_pair(pair)
     task = load_task(name)
-    given = Given(source, limits, task.read_pools(con) if task.read_pools else None)
+    given = Given(source, limits, task.read_pools(con) if task.read_pools else None, task.text_kind_of(source))
     for row in _stream(con, _select_kept(task)):
         rendered = task.render(row, given)
         if rendered.template not in task.templates:

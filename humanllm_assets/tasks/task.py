@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from resources.errors import Explained
 from resources.item_kinds import USER_TEXTS
+from resources.sources import SOURCES
 from resources.thresholds import Tasks
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Given(NamedTuple):
     limits: Tasks
     pools: Any
     """What `Task.read_pools` returned."""
+    text_kind: str | None = None
+    """What a text of the source is called, for a task that `says_text_kind`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,12 @@ class Task:
     """SQL: records behind the item that the target is made of."""
     read_pools: Callable[[duckdb.DuckDBPyConnection], Any] | None = None
     """What answers may be drawn from, read once per pair."""
+    says_text_kind: bool = False
+    """Its prompts say what a text of the source is called, so this name is in the identity of its pairs."""
+
+    def text_kind_of(self, source: str) -> str | None:
+        """What the prompts call a text of the source; None when they do not say."""
+        return SOURCES[source].text_kind if self.says_text_kind else None
 
     @property
     def person_kinds(self) -> tuple[str, ...]:

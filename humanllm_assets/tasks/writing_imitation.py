@@ -13,8 +13,6 @@ from resources.thresholds import Tasks
 if TYPE_CHECKING:
     import duckdb
 
-TEXT_KINDS = {"reddit": "post", "twitter": "tweet", "blogger": "blog entry", "amazon": "product review"}
-
 # The words of the topic count as the beginning of the text: what the topic gives away is not part of the answer.
 _MACROS = (
     r"""create or replace temp macro opening(x) as coalesce(
@@ -59,7 +57,7 @@ def plan(con: duckdb.DuckDBPyConnection, source: str, limits: Tasks) -> Plan:
 
 def render(row: Row, given: Given) -> Rendered:
     """Earlier texts or the style, and the topic or the beginning."""
-    kind = TEXT_KINDS[given.source]
+    kind = given.text_kind
     person = {"history": [h["text"] for h in row["history"]], "style": row["person_text"], "kind": kind}
     if row["subtask"] == "continuation":
         beginning, rest = split_text(row["text"], row["sample_id"])
@@ -80,6 +78,7 @@ TASK = Task(
     plan=plan,
     render=render,
     person="style",
+    says_text_kind=True,
     records="records",
     columns="r.title, r.text, r.rating, topic_of(r.source, r.title, r.context_title, r.text) as topic, "
     "case when topic is null then r.text else body_of(topic, r.text) end as body",

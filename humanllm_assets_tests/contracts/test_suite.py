@@ -14,7 +14,8 @@ from humanllm_assets.quality.assets import qc_lists
 from humanllm_assets.quality.judge import threshold
 from humanllm_assets_tests.contracts import examples
 from resources.item_kinds import ITEM_KINDS, QA
-from resources.thresholds import RedditRules, Rules, Thresholds
+from resources.sources import RedditRules
+from resources.thresholds import Rules, Thresholds
 
 STRICTER = Thresholds.model_validate(
     {

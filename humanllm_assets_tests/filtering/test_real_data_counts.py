@@ -23,9 +23,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, apply_rules
-from humanllm_assets.sources.readers import find_files, read_records
-from resources.thresholds import AmazonRules, Rules
+from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
+from humanllm_assets.filtering.verdicts import apply_rules
+from humanllm_assets.sources.files import find_files
+from humanllm_assets.sources.readers import read_records
+from resources.sources import AmazonRules
+from resources.thresholds import Rules
 
 DATA = Path(os.environ.get("HUMANLLM_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif(
@@ -54,7 +57,7 @@ def pipeline(source: str, slices: dict[str, tuple[list[str], list[str]]], rules:
         found.clear()
     for name in slices:
         read(name)
-        found.update(apply_rules(con, source, rules, "core_verdicts" if source == "amazon" else None))
+        found.update(apply_rules(con, source, rules, "core_verdicts"))
         found["kept"] += con.execute("SELECT count(*) FROM kept").fetchall()[0][0]
     con.close()
     return +found

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, apply_rules, k_core, reasons
+from humanllm_assets.filtering.rule import reasons
+from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core, k_core
+from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets.sources.readers import RECORD_COLUMNS
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, table, write_lines
-from resources.thresholds import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
+from resources.sources import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
     connection.close()
 
 
-def verdicts(con: duckdb.DuckDBPyConnection, source: str, rules: Any, core_table: str | None = None) -> dict[str, str]:
+def verdicts(con: duckdb.DuckDBPyConnection, source: str, rules: Any, core_table: str = "core_verdicts") -> dict[str, str]:
     """Last part of the record id -> reason, or "kept". Checks the law of conservation on the way."""
     counts = apply_rules(con, source, rules, core_table)
     raw, kept, dropped = (table(con, name) for name in ("raw_records", "kept", "dropped"))
@@ -245,7 +247,7 @@ def test_amazon_core_runs_over_all_slices_after_the_duplicates(tmp_path: Path, c
     assert amazon_core(con, rules) == 2
     read(con, "amazon", [a], slice_name="a")
     # u3 bought three times only if the second review of i1 counted; j2 was bought once, so u3 falls
-    assert verdicts(con, "amazon", rules, "core_verdicts") == {
+    assert verdicts(con, "amazon", rules) == {
         "u1:i1": "kept",
         "u1:i2": "kept",
         "u2:i1": "kept",
@@ -262,17 +264,22 @@ def test_amazon_core_runs_over_all_slices_after_the_duplicates(tmp_path: Path, c
         "outside_core": 2,
     }
     read(con, "amazon", [b], slice_name="b")
-    found = verdicts(con, "amazon", rules, "core_verdicts")
+    found = verdicts(con, "amazon", rules)
     assert found == {"u1:j1": "kept", "u2:j1": "kept", "u1:i2": "duplicate_user_item", "u3:j2": "outside_core"}
 
 
 def test_an_amazon_review_copied_to_variants_counts_once(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
     copies = [rows.review_2023(parent_asin=f"v{i}") for i in range(5)] + [rows.review_2023(parent_asin="w", text="short")]
     read(con, "amazon", [write_lines(tmp_path / "a.jsonl", copies)])
-    found = verdicts(con, "amazon", AmazonRules(min_user_purchases=1, min_item_purchases=1))
+    rules = AmazonRules(min_user_purchases=1, min_item_purchases=1)
+    amazon_candidates(con, rules)
+    amazon_core(con, rules)
+    found = verdicts(con, "amazon", rules)
     assert Counter(found.values()) == {"kept": 1, "duplicate_user_text": 4, "too_short": 1}
 
 
 def test_rules_of_another_source_are_refused(con: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(TypeError, match=r"give thresholds\.rules\.amazon"):
-        amazon_core(con, RedditRules())
+        apply_rules(con, "amazon", RedditRules())
+    with pytest.raises(TypeError, match=r"give thresholds\.rules\.amazon"):
+        amazon_candidates(con, RedditRules())

@@ -12,8 +12,11 @@ import duckdb
 import pytest
 import yaml
 
-from humanllm_assets.filtering.rules import amazon_candidates, amazon_core, apply_rules, reasons
-from humanllm_assets.sources.readers import find_files, read_records
+from humanllm_assets.filtering.rule import reasons
+from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
+from humanllm_assets.filtering.verdicts import apply_rules
+from humanllm_assets.sources.files import find_files
+from humanllm_assets.sources.readers import read_records
 from resources.profile import PROJECT_ROOT
 from resources.thresholds import Rules
 
@@ -43,7 +46,7 @@ def test_sample_counts_are_the_reviewed_ones(source: str, tmp_path: Path) -> Non
     seen: set[str] = set()
     for name, expected in EXPECTED[source].items():
         found: dict[str, Any] = read(name)
-        dropped = apply_rules(con, source, rules, "core_verdicts" if source == "amazon" else None)
+        dropped = apply_rules(con, source, rules, "core_verdicts")
         kept = con.execute("SELECT user_id, record_id, context_id FROM kept").fetchall()
         found |= {"kept": len(kept), "dropped": {reason: n for reason, n in dropped.items() if n}}
         assert found == {key: value for key, value in expected.items() if "files" not in key}

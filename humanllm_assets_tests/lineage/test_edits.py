@@ -16,6 +16,7 @@ from humanllm_assets_tests.lineage.edited_copy import Edit, changed_by, copy_pro
 
 PROFILE = "resources/profiles/local.yaml"
 NOTHING: tuple[str, ...] = ()
+ELIGIBLE = ("eligible_*", "amazon_core")
 SYNTHESIZED = ("user_profiles", "scenarios", "social_qa")
 ASKED = ("filtered_*", *SYNTHESIZED, "qc_scores")
 TRAINED = ("sft_checkpoint", "merged_model")
@@ -68,6 +69,10 @@ EDITS = [
         append('{"id": "zz", "author": "somebody", "title": "One more", "selftext": "", "created_utc": 1}\n'),
         ("raw_reddit[askdaily]",),
     ),
+    Edit("reader", "humanllm_assets/sources/readers.py", append("\nUNUSED = 1\n"), ELIGIBLE),
+    Edit("columns of one source", "humanllm_assets/sources/reddit.py", append("\nUNUSED = 1\n"), ("eligible_reddit",)),
+    Edit("rule", "humanllm_assets/filtering/rules/twitter.py", replace('"^\\s*RT @"', '"^\\s*(RT|QT) @"'), ("eligible_twitter",)),
+    Edit("core", "humanllm_assets/filtering/rules/amazon.py", append("\nUNUSED = 1\n"), ("amazon_core", "eligible_amazon")),
     Edit(
         "threshold of a rule",
         PROFILE,

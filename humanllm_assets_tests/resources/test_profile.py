@@ -91,3 +91,14 @@ def test_what_decides_the_output_enters_identity(pattern, new, asset, tmp_path):
     after = build_graph(parse_profile(changed, "mine.yaml"), Home(tmp_path))
     partition = before[asset].partitions[0]
     assert before[asset].own_identity(partition) != after[asset].own_identity(partition)
+
+
+def test_a_misspelled_source_is_refused_in_one_sentence():
+    with pytest.raises(ProfileError, match=r"sources\.redit\S*: `redit` is no source; did you mean `reddit`\?"):
+        parse_profile(LOCAL.replace("\n  reddit:", "\n  redit:", 1), "mine.yaml")
+    with pytest.raises(ProfileError, match=r"thresholds\.rules\.amazn: unknown key `amazn`; did you mean `amazon`\?"):
+        parse_profile(LOCAL.replace("thresholds:", "thresholds:\n  rules: {amazn: {min_chars: 5}}", 1), "mine.yaml")
+    with pytest.raises(
+        ProfileError, match=r"thresholds\.rules\.amazon\.min_char: unknown key `min_char`; did you mean `min_chars`"
+    ):
+        parse_profile(LOCAL.replace("thresholds:", "thresholds:\n  rules: {amazon: {min_char: 5}}", 1), "mine.yaml")

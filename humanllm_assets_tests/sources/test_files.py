@@ -1,4 +1,4 @@
-"""Files as bytes: found or refused in one sentence, fingerprinted and cut into chunks without losing a line."""
+"""Files as bytes: found or refused in one sentence, and cut into chunks without losing a line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from humanllm_assets.sources.files import SourceError, chunks, find_files, fingerprint, lines
+from humanllm_assets.sources.files import SourceError, chunks, find_files, lines
 
 
 def pack(path: Path, data: bytes) -> Path:
@@ -21,13 +21,6 @@ def pack(path: Path, data: bytes) -> Path:
         )
     path.write_bytes(data)
     return path
-
-
-def test_fingerprint_is_size_and_sha256(tmp_path: Path) -> None:
-    data = b"some rows\n" * 300_000
-    path = pack(tmp_path / "a.ndjson", data)
-    (info,) = fingerprint([path])
-    assert (info.name, info.bytes, info.sha256) == ("a.ndjson", len(data), hashlib.sha256(data).hexdigest())
 
 
 def test_files_come_sorted_and_once(tmp_path: Path) -> None:

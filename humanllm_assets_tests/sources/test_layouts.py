@@ -10,11 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from humanllm_assets.sources.files import SourceError
-from humanllm_assets.sources.layouts import detect_layout
+from humanllm_assets.sources.layouts import detect_layout, load_files
 from humanllm_assets_tests.sources import rows
 
 ITEM_2018 = {"asin": "P1", "title": "A pan", "category": ["Kitchen"], "description": ["Round"]}
 ITEM_2023 = {"parent_asin": "P1", "title": "A pan", "main_category": "Kitchen", "description": ["Round"]}
+
+
+def detect(source: str, path: Path) -> str:
+    return str(detect_layout(load_files(source).records, path))
 
 
 @pytest.mark.parametrize(
@@ -31,13 +35,20 @@ ITEM_2023 = {"parent_asin": "P1", "title": "A pan", "main_category": "Kitchen", 
         ("amazon", "a.jsonl.gz", rows.review_2023(), "amazon-2023-jsonl.gz"),
         ("amazon", "a.json", rows.review_2018(), "amazon-2018-json"),
         ("amazon", "a.json.gz", rows.review_2018(), "amazon-2018-json.gz"),
-        ("amazon_items", "a.jsonl.gz", ITEM_2023, "amazon-2023-items-jsonl.gz"),
-        ("amazon_items", "a.json.gz", ITEM_2018, "amazon-2018-items-json.gz"),
     ],
 )
 def test_lines_of_json_are_told_by_their_fields(tmp_path: Path, source: str, name: str, row: dict[str, Any], layout: str) -> None:
     broken_first = [b'{"id": "cut', {"note": "another object"}, row]
-    assert detect_layout(source, rows.write_lines(tmp_path / name, broken_first)) == layout
+    assert detect(source, rows.write_lines(tmp_path / name, broken_first)) == layout
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "layout"),
+    [("a.jsonl.gz", ITEM_2023, "amazon-2023-items-jsonl.gz"), ("a.json.gz", ITEM_2018, "amazon-2018-items-json.gz")],
+)
+def test_context_files_have_layouts_of_their_own(tmp_path: Path, name: str, row: dict[str, Any], layout: str) -> None:
+    broken_first = [b'{"id": "cut', {"note": "another object"}, row]
+    assert str(detect_layout(load_files("amazon").context, rows.write_lines(tmp_path / name, broken_first))) == layout
 
 
 def test_parquet_csv_and_xml_are_told_by_their_columns_or_name(tmp_path: Path) -> None:
@@ -45,12 +56,12 @@ def test_parquet_csv_and_xml_are_told_by_their_columns_or_name(tmp_path: Path) -
     pq.write_table(pa.Table.from_pylist([rows.tweet()]), tmp_path / "t.parquet")
     (tmp_path / "b.csv").write_text("id,gender,age,topic,sign,date,text\n")
     (tmp_path / "7.male.26.indUnk.Virgo.xml").write_text("<Blog>\n</Blog>")
-    assert detect_layout("reddit", tmp_path / "a.parquet") == "pushshift-parquet"
-    assert detect_layout("twitter", tmp_path / "t.parquet") == "twitter100m-parquet"
-    assert detect_layout("blogger", tmp_path / "b.csv") == "blogtext-csv"
-    assert detect_layout("blogger", tmp_path / "7.male.26.indUnk.Virgo.xml") == "blog-xml"
+    assert detect("reddit", tmp_path / "a.parquet") == "pushshift-parquet"
+    assert detect("twitter", tmp_path / "t.parquet") == "twitter100m-parquet"
+    assert detect("blogger", tmp_path / "b.csv") == "blogtext-csv"
+    assert detect("blogger", tmp_path / "7.male.26.indUnk.Virgo.xml") == "blog-xml"
     with pytest.raises(SourceError, match=r"found the columns author, created_utc.* expected parquet with user, id, tweet, date"):
-        detect_layout("twitter", tmp_path / "a.parquet")
+        detect("twitter", tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(
@@ -74,10 +85,10 @@ def test_parquet_csv_and_xml_are_told_by_their_columns_or_name(tmp_path: Path) -
 def test_another_layout_is_refused_by_name(tmp_path: Path, source: str, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match=message) as error:
-        detect_layout(source, tmp_path / name)
+        detect(source, tmp_path / name)
     assert name in str(error.value)
 
 
 def test_posts_are_not_taken_for_comments(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="body"):
-        detect_layout("reddit_comments", rows.write_lines(tmp_path / "RS.ndjson", [rows.submission()]))
+        detect("reddit_comments", rows.write_lines(tmp_path / "RS.ndjson", [rows.submission()]))

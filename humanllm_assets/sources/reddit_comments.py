@@ -1,0 +1,44 @@
+"""Reddit comments (S5) and, as their context, the posts that they answer."""
+
+from __future__ import annotations
+
+from humanllm_assets.sources import reddit_fields as fields
+from humanllm_assets.sources.layouts import Layout, Shape, SourceFiles
+from humanllm_assets.sources.shapes import NO_TIME, say_problem
+
+_COMMENT = Shape(
+    "id",
+    say_problem(id="id IS NULL", created_utc=NO_TIME.format("created_utc"), link_id="link_id IS NULL"),
+    {
+        "record_id": "'reddit_comments:t1_' || regexp_replace(id, '^t1_', '')",
+        "user_id": fields.AUTHOR,
+        "created_at": "unix_time(created_utc)",
+        "text": fields.BODY.format("body"),
+        "context_id": "'reddit:t3_' || regexp_replace(link_id, '^t3_', '')",
+        "score": fields.SCORE,
+        "distinguished": "distinguished",
+        "removed": fields.REMOVED.format("body"),
+    },
+)
+_ANSWERED_POST = Shape(
+    "id",
+    say_problem(id="id IS NULL"),
+    {
+        "context_id": fields.POST_ID,
+        "context_title": "clean_text(title)",
+        "context_text": f"nullif({fields.BODY.format('selftext')}, '')",
+        "context_user_id": fields.AUTHOR,
+    },
+)
+FILES = SourceFiles(
+    records=(
+        Layout(
+            "pushshift",
+            ("id", "author", "body", "link_id", "created_utc"),
+            _COMMENT,
+            ("score", "distinguished"),
+            fields.CONTAINERS,
+        ),
+    ),
+    context=(Layout("pushshift", fields.POST_FIELDS, _ANSWERED_POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS),),
+)
