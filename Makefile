@@ -1,7 +1,8 @@
-# make demo   the whole graph on the embedded sample, with a small real model
-# make test   all tests
-# make ui     Dagster's UI on what `make demo` made
-# make lint   ruff, type checker, layers
+# make demo        the whole graph on the embedded sample, with a small real model
+# make test        the quick tests: with a small real vLLM, DeepSpeed, mergekit and Chromium
+# make test-long   real files to scores with a real model, and 200 random edit scripts
+# make ui          Dagster's UI on what `make demo` made
+# make lint        ruff, type checker, layers
 # Each sets up .venv from a bare python3 first, once. EXTRA=cuda installs vLLM for GPUs instead.
 PYTHON ?= python3
 EXTRA ?= cpu
@@ -13,12 +14,15 @@ export GX_ANALYTICS_ENABLED = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 export VLLM_NO_USAGE_STATS = 1
 
-.PHONY: demo test ui lint setup clean
+.PHONY: demo test test-long ui lint setup clean
 demo: $(READY)
 	@$(VENV)/bin/humanllm demo
 
 test: $(READY)
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -rs -m "not long"
+
+test-long: $(READY)
+	@HUMANLLM_EDIT_SCRIPTS=$${HUMANLLM_EDIT_SCRIPTS:-200} $(PY) -m pytest -q -rs -m "long or oracle"
 
 ui: $(READY)
 	@$(VENV)/bin/humanllm ui

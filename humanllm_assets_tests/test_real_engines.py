@@ -1,6 +1,6 @@
 """From raw files to benchmark scores with real vLLM, DeepSpeed, mergekit and Great Expectations, capped to a few users.
 
-Runs when HUMANLLM_E2E is set. With HUMANLLM_REAL_DATA set to a folder of dumps in the sources' own formats the records are real; else they are the sample's.
+With HUMANLLM_REAL_DATA set to a folder of dumps in the sources' own formats the records are real; else they are the sample's.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def capped_profile() -> dict:
     return content
 
 
+@pytest.mark.long
 @pytest.mark.real_engine
-@pytest.mark.skipif(not os.environ.get("HUMANLLM_E2E"), reason="takes some five minutes on two cores; set HUMANLLM_E2E=1")
 @pytest.mark.timeout(1500)
 def test_raw_files_become_benchmark_scores(tmp_path):
     profile_file = tmp_path / "capped.yaml"

@@ -23,7 +23,8 @@ from humanllm_assets.lineage.staleness.plan import plan
 from humanllm_assets.planning.drive import drive
 from humanllm_assets_tests.lineage.llm_world import Expected, Item, ModelServer, Record, State, World, expected
 
-SCRIPTS = int(os.environ.get("HUMANLLM_EDIT_SCRIPTS", "60"))
+SCRIPTS = int(os.environ.get("HUMANLLM_EDIT_SCRIPTS", "30"))
+pytestmark = pytest.mark.oracle
 SLICES, IDS, USERS, TEXTS = ("a", "b", "c"), ("r1", "r2", "r3", "r4"), ("u1", "u2", "u3"), ("x", "like", "likes", "walk home", "")
 START = State({"a": {"r1": Record("u1", "like"), "r2": Record("u2", "walk home")}, "b": {"r3": Record("u1", "likes")}})
 
