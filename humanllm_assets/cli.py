@@ -51,7 +51,7 @@ def _profile(name: str | None) -> tuple[Profile, Home]:
 
 @app.command()
 def materialize(
-    targets: Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")] = None,
+    targets: Annotated[list[str] | None, typer.Argument(help=r"asset or asset\[partition]; none = everything")] = None,
     force: Annotated[bool, typer.Option("--force", help="compute the targets even when they are up to date")] = False,
     only: Annotated[bool, typer.Option("--only", help="leave what is upstream of the targets as it is published")] = False,
     allow_stale: Annotated[
@@ -68,7 +68,7 @@ def materialize(
     )
 
 
-Targets = Annotated[list[str] | None, typer.Argument(help="asset or asset[partition]; none = everything")]
+Targets = Annotated[list[str] | None, typer.Argument(help=r"asset or asset\[partition]; none = everything")]
 PartitionOption = Annotated[str | None, typer.Option("--partition", help="partition of targets that name an asset alone")]
 
 
@@ -98,8 +98,8 @@ def refresh(
     targets: Targets = None,
     partition: PartitionOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan and check the budget only")] = False,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="send at most so many LLM calls")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="spend at most so much, by the profile's token prices")] = None,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="send at most this many LLM calls")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="spend at most this much, by the profile's token prices")] = None,
     daemon: Annotated[bool, typer.Option("--daemon", help="hand it to Dagster's daemon, to watch in the UI")] = False,
     profile: ProfileOption = None,
 ) -> None:

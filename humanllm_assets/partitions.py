@@ -27,17 +27,21 @@ class Partitions:
 
     @property
     def sources(self) -> tuple[str, ...]:
+        """The profile's sources, in the order of the paper."""
         return tuple(s for s in SOURCES if s in self.profile.sources)
 
     def slices(self, source: str) -> tuple[str, ...]:
+        """The slices of one source."""
         return tuple(self.profile.sources[source].slices)
 
     @property
     def profile_sources(self) -> tuple[str, ...]:
+        """Sources whose users get a profile: partitions of `user_profiles` and `qc_scores`."""
         return tuple(s for s in PROFILE_SOURCES if s in self.profile.sources)
 
     @property
     def scenario_sources(self) -> tuple[str, ...]:
+        """Sources whose records get scenarios and questions."""
         return tuple(s for s in SCENARIO_SOURCES if s in self.profile.sources)
 
     @property
@@ -64,6 +68,7 @@ class Partitions:
         return [Dep(f"{asset_prefix}_{s}", {s: self.slices(s)}) for s in (sources or self.profile_sources)]
 
     def by_source(self, asset: str, sources: tuple[str, ...]) -> Dep:
+        """Dep of a source-partitioned asset on the same sources of another."""
         return Dep(asset, same(sources))
 
     def pairs_on_source(self, asset: str, upstream_sources: tuple[str, ...], tasks: tuple[str, ...]) -> Dep:
@@ -83,11 +88,13 @@ class Partitions:
         )
 
     def pairs_of_recipe(self, recipe: Recipe) -> tuple[str, ...]:
+        """The pairs that a recipe is trained on; none for raw continuation, which reads records."""
         if recipe.objective != "sft":
             return ()
         return tuple(p for p in self.pairs if parse_pair(p)[0] in recipe.tasks and parse_pair(p)[1] in recipe.sources)
 
     def pairs_of_benchmark(self, name: str) -> tuple[str, ...]:
+        """The pairs whose test samples a benchmark asks about; none for a benchmark without a task."""
         b = self.profile.benchmarks[name]
         if b.task is None:
             return ()

@@ -1,8 +1,8 @@
 """The tables of the graph: every column's name, DuckDB type and meaning, in one place.
 
 The asset pages of the UI show these columns, snapshots are written with them, and a table that deviates from them is an error of
-the step that wrote it. Every row carries the ids of the rows it was made from. Behind a table that names records or users stands
-what its rows say about them, in the words of `humanllm audit record`.
+the step that wrote it. Every row carries the ids of the rows it was made from. After a table that names records or users comes what
+its rows say about them, in the words of `humanllm audit record`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class RowsFound:
         return ", ".join(name if k == 1 else f"{k} {name}" for name, k in sorted(found.items(), key=lambda x: (-x[1], x[0])))
 
     def count_true(self, column: str) -> int:
+        """Rows in which the column is true, or holds a text."""
         return sum(bool(r[column]) for r in self.rows)
 
     def list_numbers(self, column: str) -> str:
@@ -49,7 +50,7 @@ class RowsFound:
         return shown if len(found) <= 6 else f"{shown}, ... {found[-1]} ({len(found):,} in all)"
 
 
-PHRASES: dict[Table, Callable[[RowsFound], str]] = {}  # filled below, each behind its table
+PHRASES: dict[Table, Callable[[RowsFound], str]] = {}  # filled in this module, each after its table
 
 RECORDS = define_table(
     ("record_id", "VARCHAR", "stable id, unique over all sources, e.g. reddit:t3_abc"),

@@ -12,7 +12,7 @@ from humanllm_assets.lineage.nodes import Graph, Runtime, StepError
 from humanllm_assets.lineage.step import run_step
 from humanllm_assets.planning.drive import Summary, drive
 from humanllm_assets.planning.forecast import Forecast
-from humanllm_assets.planning.refresh_plan import Plan, hold_within, make_plan, settle
+from humanllm_assets.planning.refresh_plan import Plan, count_as_held, hold_within, make_plan
 from humanllm_assets.planning.targets import parse_targets
 from humanllm_assets_tests.conftest import Project
 from resources.engine_resource import duckdb_resource
@@ -46,7 +46,7 @@ class InProcess:
 
         allow: Callable[[Item], str | None] | None = hold_within(budget, self.profile, self.graph, self.home) if budget else None
         targets = parse_targets(self.graph, names)
-        return settle(drive(self.graph, self.store, targets, submit, concurrency=4, echo=lambda line: None, allow=allow))
+        return count_as_held(drive(self.graph, self.store, targets, submit, concurrency=4, echo=lambda line: None, allow=allow))
 
     def run(self, item: Item, budget: Budget | None = None) -> str | None:
         """Bring one partition up to date; returns the failure's sentence, or None."""

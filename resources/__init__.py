@@ -1,0 +1,1 @@
+"""What assets talk to: profiles, models, engine and servers, journal, prompts, training processes. Knows no asset."""

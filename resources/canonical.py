@@ -22,8 +22,7 @@ def plain(value: Any, where: str = "value") -> Any:
     """Reduce `value` to JSON data: mappings with string keys, lists, strings, numbers, booleans, null.
 
     Sets become sorted lists, pydantic models their field mapping, enums their value, dates their ISO form. A float without a
-    fraction stays a float ("0.0" differs from "0" in Python's JSON), so thresholds are encoded as numbers that compare equal:
-    integral floats become integers.
+    fraction becomes an integer, so that 8 and 8.0, which are one threshold, are one text in JSON.
 
     Raises:
         TypeError: the value has no canonical form; the message names its place and type, and the remedy.

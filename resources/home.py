@@ -41,6 +41,8 @@ run_retries: {enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false
 
 @dataclass(frozen=True)
 class Home:
+    """The folder of one profile; see this module for what lies where."""
+
     root: Path
 
     @property
@@ -93,6 +95,7 @@ def homes() -> Path:
 
 
 def home_of(profile: Profile) -> Home:
+    """The home of a profile, whether it exists or not."""
     return Home(homes() / profile.name)
 
 

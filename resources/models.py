@@ -1,7 +1,7 @@
 """Where a profile's models lie on this machine: a folder with `config.json` and safetensors, whatever the profile names.
 
 What belongs here: finding or making that folder, and the digest of what is in it. What does not: serving a model
-(`vllm_server.py`), counting tokens (`tokens.py`), training.
+(`resources/llm/local_servers.py`), counting tokens (`resources/prompting/tokens.py`), training (`resources/training.py`).
 
 A model that a Python package carries as a GGUF file is dequantized once into `<home>/models/<name>/`, by this module run as
 a process of its own (`python -m resources.models`), so that torch never loads into the caller.
@@ -182,6 +182,7 @@ def _digest_cache(folder: Path, home: Path) -> Path:
 
 
 def main() -> None:
+    """Dequantize one package's model; the entry of the process that `model_folder` starts."""
     parser = argparse.ArgumentParser(description="Dequantize the GGUF model that a Python package carries.")
     parser.add_argument("--package", required=True)
     parser.add_argument("--folder", required=True, type=Path)

@@ -90,6 +90,8 @@ class Slice(Strict):
 
 
 class Source(Strict):
+    """One source of records: a folder (`~` and `${VARIABLES}` allowed) and its slices by name."""
+
     folder: str
     slices: dict[Key, Slice] = Field(min_length=1)
 
@@ -147,6 +149,7 @@ class Role(Strict):
     attempts: int = 3  # a cut-off or invalid reply is asked again this often in all, with a larger budget and another seed
 
     def sampling(self) -> dict[str, Any]:
+        """Everything of the role but its model; all of it is identity."""
         return self.model_dump(exclude={"model"})
 
 
@@ -224,7 +227,7 @@ class Launch(Strict):
 
 
 class Contestant(Strict):
-    """One model on the benchmarks' first axis: a base model, a merged recipe, or an external model (V5)."""
+    """One model that is benchmarked: a base model, a merged recipe, or an external model (V5)."""
 
     model: Key | None = None
     recipe: Key | None = None
@@ -269,6 +272,11 @@ class Execution(Strict):
 
 
 class Profile(Strict):
+    """One environment: what is computed, with which models, and where. See this module for what of it is identity.
+
+    Names that refer to each other (models, recipes, roles) are checked when it is loaded; all wrong ones are named at once.
+    """
+
     name: str
     description: str
     notes: list[str] = []  # printed beside every number this profile produces
@@ -313,6 +321,7 @@ class Profile(Strict):
         return self
 
     def launch_for(self, base_model: str) -> Launch:
+        """How training from a base model is started: its own entry, else `default`, else the class's defaults."""
         return self.launch.get(base_model) or self.launch.get("default") or Launch()
 
 

@@ -90,15 +90,19 @@ class Work:
         return self.folder / "outcome.json"
 
     def consumed_log(self, rank: int) -> Path:
+        """Where a process writes what it trained, a JSON object per micro step."""
         return self.folder / f"consumed.rank{rank}.jsonl"
 
     def failure(self, rank: int) -> Path:
+        """Where a process writes why it ended early: rank, time, error."""
         return self.folder / f"failure.rank{rank}.json"
 
     def settings(self) -> dict[str, Any]:
+        """What `config.json` says: samples, model, recipe, launch, and the `key` of all that decides the result."""
         return json.loads(self.config.read_text(encoding="utf-8"))
 
     def finished(self) -> bool:
+        """Whether the run ended, under the very settings that `config.json` has now."""
         return self.outcome.is_file() and json.loads(self.outcome.read_text(encoding="utf-8"))["key"] == self.settings()["key"]
 
     def newest_checkpoint(self) -> Path | None:
@@ -308,7 +312,7 @@ def die_with_launcher() -> None:
 
 
 def _ancestors(launcher: int, last: int) -> dict[int, int | None]:
-    """Process ids and start times from the launcher up to `last`; the launcher alone where `last` is not above it."""
+    """Process ids and start times from the launcher up to `last`; the launcher alone where `last` is not among its ancestors."""
     chain, pid = {launcher: started_at(launcher)}, launcher
     while pid != last:
         pid = _parent_of(pid)
@@ -349,9 +353,11 @@ class TrainingOutcome:
 
     @property
     def tokens_per_second(self) -> float:
+        """All tokens of the trained samples by the seconds of the steps that count."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
     def facts(self) -> dict[str, Any]:
+        """Plain data for the model card, with the rate."""
         return asdict(self) | {"tokens_per_second": round(self.tokens_per_second, 1)}
 
 

@@ -32,6 +32,7 @@ class Sink:
         self._rows: dict[str, list[Row]] = {}
 
     def add(self, table: str, row: Row) -> None:
+        """Add a row to a table; written once a batch is full."""
         rows = self._rows.setdefault(table, [])
         rows.append(row)
         if len(rows) >= self._size:
@@ -49,7 +50,7 @@ class Sink:
 
 @dataclass
 class Tally:
-    """What became of the rows and requests of one call, while it runs; a step's result is `lineage.snapshots.Counts`."""
+    """What became of the rows and requests of one call, while it runs; a step's result is `lineage.manifests.Counts`."""
 
     rows_in: int = 0
     kept: int = 0

@@ -49,7 +49,7 @@ def audit_checkpoint(
     Args:
         html: also write a page there.
         check: recompute every hash.
-        warn: receives what is said beside the answer: progress, and where the page is.
+        warn: receives what is not part of the answer: progress, and where the page is.
 
     Raises:
         AuditError: the key names no checkpoint, or more than one, or its samples cannot be read.

@@ -50,8 +50,8 @@ def forget(
     """Show what holds a user, write the tombstone and, with `purge`, delete what is left; returns the exit code.
 
     Args:
-        as_json: print data; without `confirm` being None nothing is changed then.
-        confirm: asked before anything is changed; None: yes.
+        as_json: print data instead of lines. Nobody is asked then: without consent (`confirm` is None) nothing is changed.
+        confirm: asks a person before anything is changed; None: consent was given.
 
     Raises:
         TakedownError: the text is no user id, a run is in progress, published snapshots still hold the user, or a purge finds a

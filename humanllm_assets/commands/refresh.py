@@ -13,7 +13,7 @@ from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.planning.drive import Summary
 from humanllm_assets.planning.handover import REFRESH_TAG, hand_over
-from humanllm_assets.planning.refresh_plan import Limits, check_budget, hold_within, make_plan, settle
+from humanllm_assets.planning.refresh_plan import Limits, check_budget, count_as_held, hold_within, make_plan
 from humanllm_assets.planning.targets import parse_targets
 from humanllm_assets.planning.view import as_text
 from resources.home import Home
@@ -24,7 +24,7 @@ Echo = Callable[[str], None]
 
 
 def report(summary: Summary, spent: Spent | None, again: str) -> str:
-    """What a refresh did, what is left, and the command that goes on."""
+    """What a refresh did, what is left, and the command that continues it."""
     lines = [f"done: {len(summary.computed)} computed, {len(summary.fresh)} already up to date"]
     if spent:
         lines.append(f"spent: {spent}")
@@ -47,7 +47,7 @@ def refresh(profile: Profile, graph: Graph, home: Home, names: Sequence[str], li
         BudgetError: nothing was asked, because the budget cannot hold even what can run now.
     """
     budget = Budget.create(home.root, limits.max_calls, limits.max_cost) if limits.limited else None
-    summary = settle(
+    summary = count_as_held(
         materialize(
             profile,
             graph,

@@ -82,6 +82,10 @@ FUNNEL_COLUMNS = ("source", "read", "rules", "to LLM", "kept", "users", "scenes"
 
 
 def funnel_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
+    """Rows of FUNNEL_COLUMNS, one per source, each a count; `-` where nothing is published.
+
+    "to LLM" is what entered filtering and is not left out by a cap; "train/test" sums the samples of the source's tasks.
+    """
     rows: list[list[object]] = []
     for source in parts.sources:
         eligible = _each(store, f"eligible_{source}", parts.slices(source))
@@ -113,6 +117,7 @@ QC_COLUMNS = ("source", "kind", "judged", "kept", "share", "most dropped by")
 
 
 def qc_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
+    """Rows of QC_COLUMNS, one per source and item kind, from the published `qc_scores`."""
     rows: list[list[object]] = []
     for snapshot in _each(store, "qc_scores", parts.profile_sources):
         found = duckdb.execute(
@@ -128,6 +133,7 @@ TRAINING_COLUMNS = ("recipe", "samples", "steps", "tokens", "loss: first", "last
 
 
 def training_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
+    """Rows of TRAINING_COLUMNS, one per published checkpoint; "merge error" is the largest deviation of a weight from the exact mean."""
     rows: list[list[object]] = []
     for snapshot in _each(store, "sft_checkpoint", parts.recipes):
         m = snapshot.manifest.measures
@@ -147,6 +153,7 @@ BENCHMARK_COLUMNS = ("benchmark, options", "contestant", "n", "right", "95% inte
 
 
 def benchmark_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
+    """Rows of BENCHMARK_COLUMNS, one per published score and set of options, without controls; numbers are shares from 0 to 1."""
     rows: list[list[object]] = []
     for snapshot in _each(store, "benchmark_scores", parts.score_keys()):
         benchmark, contestant = parse_score_key(snapshot.manifest.partition)

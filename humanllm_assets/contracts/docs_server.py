@@ -70,6 +70,7 @@ def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Serve the pages until interrupted; a port that is in use ends the process with one sentence."""
     parser = argparse.ArgumentParser(description="Serve the Data Docs pages on 127.0.0.1.")
     parser.add_argument(
         "--folder", type=Path, required=True, help="folder of the Data Docs pages; created when it does not exist"

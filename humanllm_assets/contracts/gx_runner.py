@@ -63,6 +63,7 @@ class Outcome:
 
     @property
     def example(self) -> str:
+        """Ids of up to three failing rows, as the end of a sentence; empty without any."""
         ids = ", ".join(row["id"] for row in self.sample[:3])
         return f", for example {ids}" if ids else ""
 
@@ -89,6 +90,7 @@ class ContractRun:
 
     @property
     def passed(self) -> bool:
+        """Whether the snapshot may be published."""
         return not self.blocking
 
     @property

@@ -1,6 +1,6 @@
 """contestants, benchmark_items, benchmark_scores and the two reports (V1-V6).
 
-What belongs here: declaring the nodes, each above what computes it. What does not: anything of one kind of benchmark
+What belongs here: declaring the nodes, each followed by what computes it. What does not: anything of one kind of benchmark
 (`benchmarks/`).
 """
 

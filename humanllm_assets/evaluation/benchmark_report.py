@@ -85,7 +85,7 @@ def _by_kind(benchmarks: Mapping[str, Benchmark]) -> list[tuple[Kind, dict[str, 
 
 
 def _layout_of(found: _Found, benchmark: str) -> Layout:
-    """All metrics of a benchmark, for want of a table that its kind draws."""
+    """All metrics of a benchmark whose kind draws no table of it."""
     metrics = dict.fromkeys((k.distractor_set, k.metric) for k in found if (k.benchmark, k.control) == (benchmark, "none"))
     several = len({name for name, _ in metrics}) > 1
     columns = [Column(f"{metric} ({name})" if several else metric, benchmark, metric, name) for name, metric in metrics]

@@ -34,6 +34,16 @@ def average(groups: Mapping[str, Clustered], seed: int = 0) -> Estimate | None:
 def bootstrap(
     groups: dict[str, list[tuple[str, float]]], statistic: Callable[[dict[str, Any]], Any], seed: int
 ) -> Estimate | None:
+    """A statistic of the groups' means, with its 95% interval from DRAWS resamples of the users.
+
+    Args:
+        groups: (user, value) pairs by name of the group; empty groups are left out. A user is drawn with all answers of all groups.
+        statistic: from the groups' means to one number.
+        seed: of the draws.
+
+    Returns:
+        None without any answer; with a single user the interval is the point.
+    """
     import numpy as np
 
     groups = {k: v for k, v in groups.items() if v}

@@ -1,0 +1,1 @@
+"""Filters: the rules of each source, Amazon's core, rewriting and labels (F1-F6)."""

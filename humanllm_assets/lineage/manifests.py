@@ -38,7 +38,7 @@ class TableFile(Frozen):
 
 
 class StoredFile(Frozen):
-    """One file of a snapshot. `volatile`: kept and hashed, but without a say in the data version, such as a model card."""
+    """One file of a snapshot. `volatile`: kept and hashed, but not counted for the data version, such as a model card."""
 
     bytes: int
     sha256: str
@@ -105,6 +105,7 @@ class Counts(Frozen):
 
     @property
     def unaccounted(self) -> int:
+        """Rows that were neither kept nor dropped for a reason; a contract requires 0."""
         return self.entered - self.kept - sum(self.dropped.values())
 
 

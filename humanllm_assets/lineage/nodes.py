@@ -54,10 +54,10 @@ class Node:
     `identity(partition)` is everything of the profile, the prompts and the models that decides the output, as plain data;
     `external(partition)` is what the world outside decides (hashes of source files, of model weights); neither may contain
     anything about execution. `compute(step)` writes the declared tables and files. `code` names science modules that `compute`
-    does not import, because they run in another process or belong to some partitions alone; `calls(partition)`
-    names functions that `compute` picks by the partition. A `gated` node is expensive or will
-    be trusted, so it refuses to compute while anything upstream of it is missing or stale. What a node that `keeps_forever` made
-    stays with all that it was made from, published or not, until a takedown deletes it; its lineage has a check of its own.
+    does not import, because they run in another process or belong to some partitions alone; `calls(partition)` lists functions
+    that `compute` picks by the partition. A `gated` node is expensive or will be
+    trusted, so it refuses to compute while anything upstream of it is missing or stale. What a node that `keeps_forever` made stays,
+    published or not, with all that it was made from, until a takedown deletes it; its lineage has a check of its own.
     """
 
     name: str

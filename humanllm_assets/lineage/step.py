@@ -176,7 +176,7 @@ def _current(store: SnapshotStore, asset: str, partition: str) -> tuple[Snapshot
 
 
 def _reusable(attempt: _Attempt) -> Snapshot | None:
-    """A retained snapshot of the step's identity, which is published by now; None when there is none."""
+    """A retained snapshot of the step's identity, published again here; None when there is none."""
     known = attempt.store.with_identity(*attempt.item, attempt.identity_hash)
     if known is None:
         return None

@@ -5,8 +5,8 @@ honour it, and everything after them follows through the graph:
 
 - every `eligible_*` slice of the user's site, and `amazon_core`: the hashes are part of their identity, so all of them run
   their SQL again, which asks no model. A slice that did not hold the user comes out equal, and what follows it stays fresh.
-- the `filtered_*` slices in which the user held one of the `caps.max_users_per_slice` places: the place stays empty. Otherwise
-  the next user would move up, and a takedown would ask a model about somebody else.
+- the `filtered_*` slices in which the user had a slot, one of `caps.max_users_per_slice`: the slot stays empty. Otherwise the next
+  user would move up, and a takedown would ask a model about somebody else.
 
 A partition that no tombstone concerns has no key of them in its identity.
 
@@ -38,7 +38,7 @@ class TombstoneError(Explained):
 
 
 class Tombstone(Frozen):
-    """One forgotten user. `slots`: by source the slices whose places the user keeps empty."""
+    """One forgotten user. `slots`: by source the slices in which the user's slot stays empty."""
 
     site: str
     user_sha256: str
@@ -91,7 +91,7 @@ def forgotten_users(home: Home, source: str) -> list[str]:
 
 
 def empty_slots(home: Home, source: str, slice_name: str) -> list[str]:
-    """Hashes of the forgotten users whose places in a slice stay empty."""
+    """Hashes of the forgotten users whose slots in a slice stay empty."""
     return sorted({t.user_sha256 for t in read_tombstones(home) if slice_name in t.slots.get(source, ())})
 
 
@@ -102,6 +102,6 @@ def forgotten_identity(home: Home, source: str) -> dict[str, Any]:
 
 
 def slots_identity(home: Home, source: str, slice_name: str) -> dict[str, Any]:
-    """What tombstones add to the identity of a filtered slice; nothing when no place of it is kept empty."""
+    """What tombstones add to the identity of a filtered slice; nothing when no slot of it is kept empty."""
     found = empty_slots(home, source, slice_name)
     return {"empty_slots": found} if found else {}

@@ -43,6 +43,7 @@ GATE_CONFIG = {
 
 
 def partitions_definition(node: Node) -> dg.PartitionsDefinition | None:
+    """Dagster's partitions of a node; None for an asset without partitions."""
     if not node.partitioned:
         return None
     if node.dimensions:

@@ -20,6 +20,7 @@ _FAILING_ROWS = 100  # shown in the UI; the verdict holds 20 per expectation
 
 
 def check_name(contract: str, severity: str) -> str:
+    """Name of the check of one contract and severity, such as `raw__critical`."""
     return f"{contract}__{severity}"
 
 

@@ -5,8 +5,8 @@ then. An asset that lies behind a short and a long path is looked at too early: 
 `task_datasets[scenario_generation-reddit]`, because the direct path came before the one over `scenarios`; what was trained next
 had to be trained again. Two additions make the walk exact, whatever order it takes:
 
-- a dependency names every partition that is reached over longer paths too, not the ones alone that the step reads;
-- both axes of a multi-partition hang on the assets where the paths to them part, so that neither is reached later.
+- a dependency names every partition that is reached over longer paths too, not only those that the step reads;
+- both dimensions of a multi-partition also depend on the assets where their upstream paths diverge, so that neither is reached late.
 
 What a step reads, its identity and the planner know nothing of this: a partition that is launched for nothing says `reused`.
 """
@@ -20,7 +20,7 @@ from humanllm_assets.lineage.nodes import Dep, Graph, Node
 
 
 def launch_deps(graph: Graph) -> dict[str, list[Dep]]:
-    """For each asset its dependencies as Dagster shall see them."""
+    """For each asset the dependencies that Dagster is told."""
     upstream_of: dict[Item, set[Item]] = {}
     for item in graph.all_partitions():
         parents = graph[item.asset].parents(item.partition)
@@ -31,9 +31,9 @@ def launch_deps(graph: Graph) -> dict[str, list[Dep]]:
         assets_upstream[name] = set(upstream).union(*(assets_upstream[a] for a in upstream))
     for node in graph.nodes.values():
         if node.dimensions:
-            for axis, fork in _find_forks(node, direct, assets_upstream):
-                if fork not in direct[axis]:
-                    direct[axis].append(fork)
+            for parent, fork in _find_forks(node, direct, assets_upstream):
+                if fork not in direct[parent]:
+                    direct[parent].append(fork)
 
     @cache
     def reached(name: str, upstream: str) -> Dep:
@@ -47,9 +47,12 @@ def launch_deps(graph: Graph) -> dict[str, list[Dep]]:
 
 
 def _find_forks(node: Node, direct: dict[str, list[str]], upstream: dict[str, set[str]]) -> list[tuple[str, str]]:
-    """Pairs (axis, asset) for the assets upstream of both axes of a multi-partition with a child upstream of one of them alone."""
-    axes = [d.asset for d in node.deps]
-    common = set.intersection(*(upstream[a] for a in axes))
-    apart = set(axes).union(*(upstream[a] for a in axes)) - common
+    """Where the paths to a node over two dimensions diverge, for each of its parents: pairs (parent, fork).
+
+    A fork is an asset upstream of both parents, with a child that is upstream of one of them alone.
+    """
+    parents = [d.asset for d in node.deps]
+    common = set.intersection(*(upstream[p] for p in parents))
+    apart = set(parents).union(*(upstream[p] for p in parents)) - common
     forks = sorted({up for child in apart for up in direct[child] if up in common})
-    return [(axis, fork) for axis in axes for fork in forks]
+    return [(parent, fork) for parent in parents for fork in forks]

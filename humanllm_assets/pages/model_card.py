@@ -1,6 +1,6 @@
 """The two files that travel inside a model folder: `README.md` for people and `lineage.json` for audits.
 
-Plain text from plain facts: what the caller passes in is what stands there; nothing is looked up or invented.
+Plain text from plain facts: the files hold what the caller passes in; nothing is looked up or invented.
 """
 
 from __future__ import annotations

@@ -30,17 +30,23 @@ class Context:
 
 
 class Cell(NamedTuple):
+    """One value of a table, and what stands small below it, such as an interval."""
+
     text: str
     detail: str = ""
 
 
 class TableRow(NamedTuple):
+    """One row: its name and a cell per column. `paper`: the paper's numbers, set off from ours."""
+
     name: str
     cells: list[Cell]
     paper: bool = False
 
 
 class Table(NamedTuple):
+    """A table of a page; `head` stands over the column of the rows' names, `columns` over the others."""
+
     title: str
     head: str
     columns: list[str]
@@ -48,12 +54,16 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
+    """An SVG drawing with the sentence below it."""
+
     svg: str
     caption: str
 
 
 @dataclass
 class Section:
+    """One part of a page: paragraphs, then tables, then figures."""
+
     title: str
     texts: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""What would run, what it costs and in which order; knows no Dagster."""

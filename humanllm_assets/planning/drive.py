@@ -1,4 +1,4 @@
-"""Which partition runs when: parents first, as many at once as fit, nothing behind a failure.
+"""Which partition runs when: parents first, as many at once as fit, nothing downstream of a failure.
 
 What belongs here: the order. What does not: running one (`commands/materialize.py`), what is stale (`lineage/staleness/`)."""
 
@@ -33,7 +33,7 @@ class Schedule:
 
     Args:
         wanted: parents first.
-        concurrency: so many run at once at most.
+        concurrency: most partitions that run at once.
         one_asks: partitions that ask a model run one after another.
     """
 
@@ -59,7 +59,7 @@ class Schedule:
         return not beside if node.alone else not any(n.alone for n in beside)
 
     def next_ready(self) -> Item | None:
-        """The first waiting item that can run now, which is running from now on; None when there is none."""
+        """Take the first waiting item that can run now; it counts as running from here on. None when there is none."""
         for item in self._waiting:
             if self._finished.issuperset(self._parents(item)) and self._fits(item):
                 self._waiting.remove(item)
@@ -68,12 +68,12 @@ class Schedule:
         return None
 
     def finish(self, item: Item) -> None:
-        """An item is up to date."""
+        """Note that a running item is up to date now."""
         self._running.remove(item)
         self._finished.add(item)
 
     def block(self, item: Item) -> list[Item]:
-        """An item failed or was held back; returns what waits behind it and will not run."""
+        """Note that a running item failed or was held back; returns the waiting items downstream of it, which will not run."""
         self._running.remove(item)
         self._blocked.add(item)
         behind = []
@@ -100,7 +100,7 @@ def drive(
     """Bring the targets and everything upstream of them up to date, parents first.
 
     A failed partition stops what depends on it, nothing else. Before each partition its identity is compared with the published
-    one, so a parent that turned out equal stops the wave there.
+    one, so an unchanged parent ends the rebuild there.
 
     Args:
         submit: runs one partition, given whether to compute it even when it is up to date; the future holds the failure's

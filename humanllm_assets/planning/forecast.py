@@ -4,7 +4,7 @@ A stale partition whose parents are all fresh is known exactly: its own `compute
 and a throw-away folder for what it writes, so every question is looked up in the journal under its real key. What depends on
 answers that nobody has yet is estimated from what was recorded: questions after unknown answers (labels after rewrites), attempts
 after bad answers, and everything in partitions whose parents are stale too. Those are multiplied by the fraction of upstream
-questions that are new; where no share can be known, all of them count as new.
+questions that are new; where no fraction is known, all of them count as new.
 
 What belongs here: numbers. What does not: how they are shown (`view.py`).
 """
@@ -225,7 +225,7 @@ class Forecaster:
         return self._forecast(node, expected, calls, 0, False, total - calls, "")
 
     def _share(self, node: Node, stale: Stale) -> float:
-        """How much of a stale partition is new: all when it is for its own sake, else as much as of what it reads."""
+        """Which fraction of a stale partition's questions is new: all when something of its own changed, else the fraction of its parents."""
         own = {c.field.split(".")[0] for c in stale.changes} - _SAME_CONTENT
         if own and not (node.uses_llm and own <= _SAME_QUESTIONS):
             return 1.0

@@ -47,9 +47,11 @@ class Plan:
         return [s.item for s, _ in self.items]
 
     def forecasts(self, layer: int | None = None) -> list[Forecast]:
+        """Forecasts of the partitions that ask a model; with `layer`, of that layer alone (1 can run now)."""
         return [f for s, f in self.items if f and layer in (None, s.layer)]
 
     def command(self, *options: str) -> str:
+        """The command that runs the plan, for people to type."""
         return shlex.join(["humanllm", "refresh", *self.names, *options])
 
 
@@ -167,8 +169,8 @@ def hold_within(budget: Budget, profile: Profile, graph: Graph, home: Home) -> C
     return allow
 
 
-def settle(summary: Summary) -> Summary:
-    """A partition that the engine stopped because of the budget did not fail: it is held."""
+def count_as_held(summary: Summary) -> Summary:
+    """Count partitions that the engine stopped because of the budget as held back, not as failed."""
     for name in [n for n, message in summary.failed.items() if BUDGET_USED_UP in message]:
         del summary.failed[name]
         summary.held[name] = f"{BUDGET_USED_UP} in the middle of it; its answers are kept"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Scenario(BaseModel):
-    """E1."""
+    """E1: the answer to one record."""
 
     model_config = ConfigDict(extra="forbid")
     background: str = Field(min_length=40, max_length=800)

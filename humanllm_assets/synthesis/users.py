@@ -73,7 +73,7 @@ class Story(BaseModel):
 
 
 class Stories(UserText):
-    """P3."""
+    """P3, one to three life stories."""
 
     stories: list[Story] = Field(min_length=1, max_length=3)
 
@@ -83,7 +83,7 @@ class Stories(UserText):
 
 
 class WritingStyle(OneText):
-    """P4."""
+    """P4, how the person writes."""
 
     text: str = Field(min_length=60, max_length=1200)
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def render_fields(fields: Mapping[str, Any]) -> str:
     """The human turn of the `fields` of a sample, which may have been changed."""
     values = dict(fields)
-    return template(values.pop("template")).render(**values)[-1][1]
+    return load_template(values.pop("template")).render(**values)[-1][1]
 
 
 @cache
-def template(name: str) -> Prompt:
+def load_template(name: str) -> Prompt:
     """The prompt file of that name, loaded once."""
     from resources.prompting.prompts import Prompt
 

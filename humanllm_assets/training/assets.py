@@ -28,6 +28,7 @@ RANK_MODULE = "humanllm_assets.training.rank"  # what every training process run
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
+    """The assets of this stage."""
     parts = Partitions(profile)
     recipes = parts.recipes
     raw = {r: profile.recipes[r].sources for r in recipes if profile.recipes[r].objective == "raw_continuation"}

@@ -48,10 +48,12 @@ class MergeCheck:
 
     @property
     def max_abs_error(self) -> float:
+        """The largest deviation of any weight from the exact mean."""
         return max(t.max_abs_error for t in self.tensors)
 
     @property
     def elements(self) -> int:
+        """Number of weights in all tensors."""
         return sum(t.elements for t in self.tensors)
 
 
@@ -199,6 +201,7 @@ def _check_tensors(base: Path, tuned: Path, merged: Path, weight: float) -> Iter
 
 
 def main() -> None:
+    """Print the proof of a merge as JSON: a list of TensorCheck. The entry of the process that `verify_merge` starts."""
     parser = argparse.ArgumentParser(description="Prove that a merged model is the weighted mean of two models.")
     parser.add_argument("verb", choices=["verify"])
     parser.add_argument("folders", nargs=3, type=Path, metavar=("BASE", "TUNED", "MERGED"))

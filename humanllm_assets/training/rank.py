@@ -1,7 +1,7 @@
 """Entry of one training process, started by DeepSpeed's launcher: `python -m humanllm_assets.training.rank <config.json>`.
 
 Light until it calls the training: first it makes sure that it dies with its launcher, then it loads the heavy libraries, and an
-error is written down for `launch.training_failure` before it ends the process.
+error is written down for `training_failure` of `resources/training.py` before it ends the process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from resources.training import Work, die_with_launcher, rank_environment, record
 
 
 def main() -> None:
+    """Train one rank in the work folder that holds the argument's `config.json`; returns at once when the work is finished.
+
+    An error is written to that folder and then raised.
+    """
     work = Work(Path(sys.argv[1]).resolve().parent)
     rank = int(os.environ.get("RANK", "0"))
     die_with_launcher()

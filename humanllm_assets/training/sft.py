@@ -151,6 +151,7 @@ class RecordingTrainer(Trainer):
         self._micro = 0
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """One forward and backward pass, then a row in the log of this process: step, micro step, rank, places, sample ids."""
         places = inputs.pop("places").tolist()
         loss = super().training_step(model, inputs, num_items_in_batch)
         trained = [p for p in places if self._samples.places[p] != EMPTY]
@@ -167,6 +168,7 @@ class RecordingTrainer(Trainer):
         return loss
 
     def sync_log(self) -> None:
+        """Make sure that the log is on the disk."""
         os.fsync(self._consumed.fileno())
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
@@ -206,6 +208,7 @@ class Progress(TrainerCallback):
             self._report(text, {"event": "begin", "step": state.global_step})
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """No checkpoint after the last step: the model itself is written next."""
         if state.global_step >= state.max_steps:
             control.should_save = False  # the model itself is written next
 
@@ -242,7 +245,7 @@ class Progress(TrainerCallback):
 
 @contextlib.contextmanager
 def reporting(rank: int) -> Iterator[Report]:
-    """How progress is told: to Dagster's event log where Dagster started this process, to the process log anyway."""
+    """What reports progress: to the process's log, and to Dagster's event log where Dagster started this process."""
     if rank or "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield lambda text, _: print(text, flush=True)
         return

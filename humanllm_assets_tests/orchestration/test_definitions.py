@@ -53,7 +53,7 @@ def describe(definitions: dg.Definitions) -> dict:
 
 
 def test_the_graph_is_what_was_reviewed(profile, definitions):
-    """After a wanted change: UPDATE_SNAPSHOTS=1 pytest humanllm_assets_tests/orchestration/test_definitions.py, and review the diff."""
+    """After an intended change: UPDATE_SNAPSHOTS=1 pytest humanllm_assets_tests/orchestration/test_definitions.py, and review the diff."""
     path = SNAPSHOTS / f"{profile.name}.json"
     now = json.dumps(describe(definitions), indent=1) + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):
@@ -74,7 +74,7 @@ def test_every_asset_is_documented(definitions):
 
 def test_dagster_maps_partitions_as_the_planner_does(profile, definitions, tmp_path):
     """The nodes' dicts decide what a step reads; Dagster's mappings decide what the UI and the daemon launch: what a step reads,
-    and of these assets and of the extra ones in `launch_deps` what lies further above, nothing else."""
+    and of these assets and of the extra ones in `launch_deps` what is further upstream, nothing else."""
     dagster_graph, graph = definitions.resolve_asset_graph(), build_graph(profile, Home(tmp_path))
     for node in graph.nodes.values():
         for partition in node.partitions[:5] + node.partitions[-2:]:

@@ -24,7 +24,7 @@ PULLED_AT_ONCE = 200  # requests looked up in the journal together
 
 
 class Looked(NamedTuple):
-    """What became of requests in the journal: replies, and requests that stand at an attempt it has no answer for."""
+    """What the journal made of requests: replies, and requests that have reached an attempt without an answer."""
 
     replies: list[LLMReply]
     open: list[OpenRequest]

@@ -47,7 +47,7 @@ class _Draw:
         return low + value % (high - low + 1)
 
     def share(self) -> float:
-        """A number from 0 to below 1."""
+        """A number from 0 up to, but not including, 1."""
         return self.number(0, 999_999) / 1_000_000
 
 
@@ -103,8 +103,8 @@ class DummyServer:
     """The server, as a context manager that runs it in a thread; `base_url` is known inside the context.
 
     `faults`: share of requests per fault name (`cut_off`, `invalid_json`, `http_400`, `http_429`, `http_500`, `http_503`,
-    `drop_connection`). `latency_s`: how long every answer takes. `requests`: how many came; `bodies`,
-    `keys`: the latest `KEPT` of them, in order.
+    `drop_connection`). `latency_s`: how long every answer takes. `requests`: how many came; `bodies`, `keys`: the latest `KEPT`
+    of them, in order.
     """
 
     def __init__(

@@ -166,7 +166,7 @@ class Journal:
         return found
 
     def put(self, answer: Answer) -> Answer:
-        """Store an answer and return the one that stands: when another process was first, its answer."""
+        """Store an answer and return the one that is kept: when another process was first, its answer."""
         row = (
             answer.key,
             answer.model,

@@ -1,8 +1,7 @@
 """An asker without servers: it answers what the journal knows and counts what it does not.
 
 A step that runs with a `Rehearsal` in the engine's place shows what it would ask, by the engine's own keys, attempts and judging:
-both look requests up in the same way. A question without an answer gets a failed reply with the reason
-`NOT_ASKED`. Nothing is sent, started or written.
+both look requests up in the same way. A question without an answer gets a failed reply with the reason `NOT_ASKED`. Nothing is sent, started or written.
 
 What belongs here: looking up. What does not: what the numbers mean for a plan (`humanllm_assets/planning/forecast.py`).
 """
@@ -39,10 +38,10 @@ class Asked:
 
 
 class Rehearsal(Asker):
-    """See the module. Several steps may share one: a question that an earlier one would have asked counts as known to a later.
+    """An asker for rehearsals, see the module. Several steps may share one: what an earlier step would ask counts as known to later ones.
 
-    `asked`: one entry per `ask`, in order. `guesses`: how often tokens had to be guessed; texts may then be cut elsewhere, and the
-    questions differ from those that would really be asked.
+    `asked`: one entry per `ask`, in order. `guesses`: how often tokens had to be guessed; texts may then be cut at another place, and the
+    questions differ from those of a real run.
     """
 
     def __init__(self, profile: Profile, home: Home) -> None:

@@ -48,7 +48,7 @@ def explain_failure(log_text: str) -> str:
     if not errors:
         last = [line.strip() for line in log_text.splitlines() if line.strip()][-1:]
         return f"it ended without an error message (last line: {last[0][:300] if last else 'none'})"
-    # A worker's error comes first and is then wrapped by the processes above it.
+    # A worker's error comes first and is then wrapped by its parent processes.
     known = [(error, remedy) for pattern, remedy in _REMEDIES for error in errors if re.search(pattern, error)]
     if known:
         return f"{known[0][0][:400]} — {known[0][1]}"
@@ -79,7 +79,7 @@ class Supervisor:
         self._log_start = 0  # where the current server's output begins in the log
 
     def run(self) -> None:
-        """Return when the server has stopped for good; why stands in `state.json`."""
+        """Run until the server has stopped for good; `state.json` then says why."""
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         crashes: list[float] = []

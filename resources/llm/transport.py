@@ -52,7 +52,7 @@ class Endpoint:
     next_look: float = 0.0  # when down: not before this time
 
     def note_failure(self, now: float) -> None:
-        """It refused a connection: look again later, and ever less often."""
+        """Note that it refused a connection; it is tried again later, and ever less often."""
         self.down_since = self.down_since or now
         self.next_look = now + random.uniform(0.5, 1.5) * min(5.0, 0.5 + (now - self.down_since))
 
@@ -84,14 +84,14 @@ class Throttle:
                 self._free.notify()
 
     def note_overload(self) -> None:
-        """A server answered 429 or 503."""
+        """Note that a server answered 429 or 503."""
         now = time.monotonic()
         if now - self._last_cut > 1.0:  # one cut per burst of refusals
             self._last_cut = now
             self.limit = max(1.0, self.limit / 2)
 
     def note_success(self) -> None:
-        """A server answered."""
+        """Note that a server answered."""
         self.limit = min(self.most, self.limit + 1 / self.limit)
 
 

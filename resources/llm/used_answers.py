@@ -13,7 +13,7 @@ from resources.llm.journal import Answer
 
 
 class UsedAnswers:
-    """Safe to share between threads."""
+    """The answers used so far, in order of use. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115

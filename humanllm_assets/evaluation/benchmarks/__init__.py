@@ -40,7 +40,7 @@ class Kind:
     """
 
     place: int
-    """Where its tables stand in the report, from the top."""
+    """Order of its tables in the report, from the top."""
     roles: tuple[RoleName, ...]
     """Roles that its answers need beside the contestant."""
     answers_table: Literal["answers", "application_answers"]
@@ -55,7 +55,7 @@ class Kind:
     scores_identity: Callable[[Profile, Benchmark], Mapping[str, Any]]
     """What decides the answers beside items, contestant and the contestant's sampling."""
     answer: Callable[[Contest], list[Row]]
-    """Rows of the answers table, as many for each item."""
+    """Rows of the answers table, the same number for every item."""
     summarise: Callable[[Sequence[Row], Sequence[Row]], list[Row]]
     """Rows of SUMMARY from items and answers."""
     tables: Callable[[Mapping[str, Benchmark]], list[Layout]]
@@ -70,7 +70,7 @@ class UnknownKind(ProfileError):
 
 
 def add_nothing(profile: Profile, benchmark: Benchmark) -> dict[str, Any]:
-    """For kinds whose identity has nothing of its own."""
+    """Nothing: for kinds whose items or answers are decided by what every kind has."""
     return {}
 
 

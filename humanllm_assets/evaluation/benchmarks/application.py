@@ -38,18 +38,24 @@ class _Scores(BaseModel):
 
 
 class ProfileScores(_Scores):
+    """What the judge scores in a generated profile (table B2)."""
+
     faithfulness: Score
     realism: Score
     coverage: Score
 
 
 class ExplainerScores(_Scores):
+    """What the judge scores in an explanation of a person's behaviour (table B3)."""
+
     contextual_relevance: Score
     logical_consistency: Score
     alignment: Score
 
 
 class WritingScores(_Scores):
+    """What the judge scores in a text written in a person's style (table B4)."""
+
     style_match: Score
     content_relevance: Score
     content_similarity: Score
@@ -65,6 +71,7 @@ class Application(NamedTuple):
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """What the judge scores, 1-10 each."""
         return tuple(self.scores.model_fields)
 
 

@@ -222,16 +222,16 @@ def choice_items(
             built.dropped["near_duplicate"] += 1
             continue
         gold = plain_text(s["answer"])
-        humans = _humans(s, gold, pools[s["source"], s["subtask"]])
+        humans = _choose_human_answers(s, gold, pools[s["source"], s["subtask"]])
         sets = {"human": [_Candidate(f"human:{h['sample_id']}", h["answer"], h["record_ids"]) for h in humans]}
         if wanted:
             sets["llm"] = [_Candidate(origin, text, []) for origin, text in sorted(written.get(s["sample_id"], {}).items())]
         for name, candidates in sets.items():
-            options, records = _fit(gold, candidates)
+            options, records = _fit_options(gold, candidates)
             if len(options) < (wanted if name == "llm" else MIN_DISTRACTORS):
                 built.dropped[f"{name}:too_few_distractors"] += 1
                 continue
-            placed = place_true({"text": _bare(gold), "origin": "gold", "ratio": 1.0}, options, places[name], s["sample_id"])
+            placed = place_true({"text": _strip_end(gold), "origin": "gold", "ratio": 1.0}, options, places[name], s["sample_id"])
             places[name] += 1
             donor = donors.get(s["sample_id"])
             prompts = _choice_prompts(s, donor)
@@ -275,7 +275,7 @@ def fit_length(text: str, words: int) -> str:
     return text[: lengths[min(near, key=lambda n: abs(n - words))]] if near else text[: found[words - 1].end()]
 
 
-def _bare(text: str) -> str:
+def _strip_end(text: str) -> str:
     """Without the final punctuation, which a cut text lacks."""
     return text.rstrip(" .!?…,;:-")
 
@@ -295,11 +295,11 @@ class _Fitted(NamedTuple):
     records: set[str]
 
 
-def _fit(gold: str, candidates: Iterable[_Candidate]) -> _Fitted:
+def _fit_options(gold: str, candidates: Iterable[_Candidate]) -> _Fitted:
     """The candidates cut to the length of the true text; those that are blank or look alike are left out."""
-    words, seen, options, records = len(gold.split()), {_bare(gold).casefold()}, [], set()
+    words, seen, options, records = len(gold.split()), {_strip_end(gold).casefold()}, [], set()
     for origin, text, record_ids in candidates:
-        shown = _bare(fit_length(plain_text(text), words))
+        shown = _strip_end(fit_length(plain_text(text), words))
         if shown and shown.casefold() not in seen:
             seen.add(shown.casefold())
             options.append({"text": shown, "origin": origin, "ratio": round(len(shown.split()) / words, 3)})
@@ -314,7 +314,7 @@ class _Measured(NamedTuple):
     sample: Row
 
 
-def _humans(sample: Row, gold: str, pool: Sequence[_Measured]) -> list[Row]:
+def _choose_human_answers(sample: Row, gold: str, pool: Sequence[_Measured]) -> list[Row]:
     """Other users' answers of the same kind, one per user: within 10% of the length at random, then the nearest in length."""
     words = len(gold.split())
     others = [(abs(n - words) / words, s) for n, s in pool if s["user_id"] != sample["user_id"]]

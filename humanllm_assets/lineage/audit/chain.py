@@ -176,7 +176,7 @@ def _of_folder(store: SnapshotStore, folder: Path) -> Target:
 
 
 def collect_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
-    """Several snapshots and everything that any of them was made from, each once. `depth` is the longest way down
+    """Several snapshots and everything that any of them was made from, each once. `depth` is the longest way
     from what has no parents, so that parents always come before children."""
     nodes: dict[Key, Snapshot] = {}
     damage: list[Damage] = []

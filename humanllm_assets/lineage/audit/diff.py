@@ -78,7 +78,7 @@ Side = Mapping[Item, Snapshot]
 
 
 def _side(chain: Chain) -> Side:
-    """Snapshots by asset and partition; those of the recipe itself without their partition, so that recipes are compared."""
+    """Snapshots by asset and partition; those of the recipe itself without their partition, so that two recipes can be compared."""
     recipe = [chain.nodes[chain.root], chain.checkpoint]
     return {Item(s.item.asset) if s in recipe else s.item: s for s in chain.nodes.values()}
 

@@ -107,7 +107,7 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
 
 
 def _pass_on(hit: Hit, ids: dict[str, str]) -> None:
-    """Rows of snapshots made from this one belong to the subject too when they name this row."""
+    """Let rows of snapshots made from this one belong to the subject too when they name this row."""
     first = next(iter(hit.row))
     if first in _OWN:
         name = str(hit.row[first])

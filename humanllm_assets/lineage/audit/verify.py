@@ -55,6 +55,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
+        """Whether nothing is altered or missing; notes do not count."""
         return not any(d.altered for d in self.damage)
 
 
@@ -87,7 +88,7 @@ def verify(
 
 
 class _Work:
-    """A verification in progress: what was compared so far, and files that are broken anyway."""
+    """A verification in progress: what was compared so far, and files that are known to be broken."""
 
     def __init__(self, store: SnapshotStore, result: Verification, say: Say | None) -> None:
         self.store, self.result, self._say = store, result, say

@@ -27,6 +27,7 @@ class Mentions:
         self._pattern = re.compile(rf"(?<!\w)(?:{listed})(?![\w-])")
 
     def found(self, text: str) -> bool:
+        """Whether a text names the user or one of the user's records."""
         return bool(self._pattern.search(text))
 
     def scrub(self, text: str) -> str:

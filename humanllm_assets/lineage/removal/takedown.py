@@ -61,6 +61,7 @@ class Holding:
         return str(self.item)
 
     def as_dict(self) -> dict[str, Any]:
+        """Plain data for `--json` and the receipt: no text of the user."""
         return {**self.snapshot.key._asdict(), "published": self.published, "rows": dict(self.rows)}
 
 
@@ -244,7 +245,7 @@ def _refuse_damage(inventory: Inventory, user: str) -> None:
 
 
 def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
-    """Delete what is left of a forgotten user below the home; returns the receipt's file. No step may be running.
+    """Delete what is left of a forgotten user in the data home; returns the receipt's file. No step may be running.
 
     Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders whose
     data hold the user; pages that name the user; indexes of audits; leftovers of steps that died. In Dagster's records of past

@@ -1,0 +1,1 @@
+"""Which partitions are stale, why, and what refuses to run on them."""
