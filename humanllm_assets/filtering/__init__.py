@@ -1,1 +1,1 @@
-"""Which records stay, and in what words: rules, then a model that rewrites and labels."""
+"""Filters: the rules of each source, Amazon's core, rewriting and labels (F1-F6)."""

@@ -16,7 +16,8 @@ from humanllm_assets_tests.lineage.edited_copy import Edit, changed_by, copy_pro
 
 PROFILE = "resources/profiles/local.yaml"
 NOTHING: tuple[str, ...] = ()
-ELIGIBLE = ("eligible_*", "amazon_core")
+CORE = ("eligible_amazon", "amazon_core")
+READ = ("eligible_*", "amazon_core")
 SYNTHESIZED = ("user_profiles", "scenarios", "social_qa")
 ASKED = ("filtered_*", *SYNTHESIZED, "qc_scores")
 TRAINED = ("sft_checkpoint", "merged_model")
@@ -69,15 +70,69 @@ EDITS = [
         append('{"id": "zz", "author": "somebody", "title": "One more", "selftext": "", "created_utc": 1}\n'),
         ("raw_reddit[askdaily]",),
     ),
-    Edit("reader", "humanllm_assets/sources/readers.py", append("\nUNUSED = 1\n"), ELIGIBLE),
-    Edit("columns of one source", "humanllm_assets/sources/reddit.py", append("\nUNUSED = 1\n"), ("eligible_reddit",)),
-    Edit("rule", "humanllm_assets/filtering/rules/twitter.py", replace('"^\\s*RT @"', '"^\\s*(RT|QT) @"'), ("eligible_twitter",)),
-    Edit("core", "humanllm_assets/filtering/rules/amazon.py", append("\nUNUSED = 1\n"), ("amazon_core", "eligible_amazon")),
     Edit(
         "threshold of a rule",
         PROFILE,
         replace("thresholds:\n", "thresholds:\n  rules: {twitter: {min_chars: 250}}\n"),
         ("eligible_twitter",),
+    ),
+    Edit(
+        "a rule of one source",
+        "humanllm_assets/filtering/rules/reddit.py",
+        replace('Rule("removed_text", "removed")', 'Rule("removed_text", "removed OR text = \'-\'")'),
+        ("eligible_reddit",),
+    ),
+    Edit(
+        "accounts of Reddit",
+        "humanllm_assets/filtering/rules/reddit_accounts.py",
+        replace('"autotldr", ', ""),
+        ("eligible_reddit", "eligible_reddit_comments"),
+    ),
+    Edit(
+        "core",
+        "humanllm_assets/filtering/rules/amazon.py",
+        replace("rounds, before, left = 0, -1,", "rounds, before, left = 0, -2,"),
+        CORE,
+    ),
+    Edit(
+        "applying rules",
+        "humanllm_assets/filtering/verdicts.py",
+        replace("ORDER BY created_at, text_key", "ORDER BY created_at"),
+        READ,
+    ),
+    Edit(
+        "columns from one source's fields",
+        "humanllm_assets/sources/reddit.py",
+        replace('"clean_text(title)"', '"title"'),
+        ("eligible_reddit",),
+    ),
+    Edit("columns of reviews", "humanllm_assets/sources/amazon.py", replace("CONTEXT_CHARS = 500", "CONTEXT_CHARS = 400"), CORE),
+    Edit("reader", "humanllm_assets/sources/readers.py", replace("CHUNK_BYTES = 64", "CHUNK_BYTES = 32"), READ),
+    Edit(
+        "rows of one layout",
+        "humanllm_assets/sources/blogs.py",
+        replace('"a date without a post"', '"no post"'),
+        ("raw_blogger", "eligible_blogger"),
+    ),
+    Edit(
+        "fields that tell a layout",
+        "humanllm_assets/sources/twitter.py",
+        replace('("user", "id", "tweet", "date")', '("user", "id", "tweet", "date", "likes")'),
+        ("raw_twitter", "eligible_twitter"),
+    ),
+    Edit(
+        "telling layouts",
+        "humanllm_assets/sources/layouts.py",
+        replace("SNIFFED_LINES = 1000", "SNIFFED_LINES = 999"),
+        ("raw_*", *READ),
+    ),
+    Edit("title of a source", "resources/sources.py", replace('"Tweets, one slice', '"All tweets, one slice'), NOTHING),
+    Edit("row of a source in the report", "resources/sources.py", replace('label="Twitter"', 'label="X"'), ("funnel_report",)),
+    Edit(
+        "what a text is called",
+        "resources/sources.py",
+        replace('text_kind="tweet"', 'text_kind="short post"'),
+        ("task_datasets[writing_imitation-twitter]",),
     ),
     Edit("quality labels kept", PROFILE, replace("[high, medium]", "[high]"), ("filtered_*",)),
     Edit("cap", PROFILE, replace("max_users_per_slice: 4", "max_users_per_slice: 3"), ("filtered_*",)),

@@ -1,1 +1,1 @@
-"""The rules of each source, one module each."""
+"""The rules of each source, `RULES` of the module of its name, and what the rules of several sources share."""

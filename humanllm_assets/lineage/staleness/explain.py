@@ -3,7 +3,7 @@
     threshold qc.overall_above 8 -> 7
     prompt rewrite_record: text changed, lines 12-14
     filtered_reddit[askdaily]: 3 rows added, 1 removed, 2 changed
-    code of humanllm_assets.filtering.rules changed
+    code of humanllm_assets.filtering.rules.reddit changed
 
 What belongs here: comparing two payloads, prompt texts and snapshots, and the phrases. What does not: which partitions are stale
 (`plan.py`), what a prompt or model is (`lineage/identity.py`).
