@@ -25,8 +25,8 @@ class Locked(Explained):
 @contextmanager
 def hold_lock(
     path: Path, purpose: str, *, shared: bool = False, on_wait: Callable[[str], None] | None = None, keep: bool = False
-) -> Iterator[None]:
-    """Hold a lock file.
+) -> Iterator[int]:
+    """Hold a lock file, whose open descriptor is given.
 
     Args:
         purpose: what for, in the words that others read.
@@ -52,12 +52,12 @@ def hold_lock(
         note = path.with_name(f"{path.name}.{Holder.me()}-{lock.fileno()}")
         note.write_text(purpose, encoding="utf-8")
         try:
-            yield
+            yield lock.fileno()
         finally:
             note.unlink(missing_ok=True)
 
 
-def read_holders(path: Path) -> list[str]:
+def read_holders(path: Path, *, but_mine: bool = False) -> list[str]:
     """Who holds a lock file, as `<purpose> (process <id>)`. Notes of processes that are gone are removed."""
     found = []
     for note in sorted(path.parent.glob(f"{path.name}.*")):
@@ -65,6 +65,8 @@ def read_holders(path: Path) -> list[str]:
         try:
             purpose = note.read_text(encoding="utf-8")
         except FileNotFoundError:  # given back in this moment
+            continue
+        if but_mine and holder == Holder.me():
             continue
         if holder and holder.lives:
             found.append(f"{purpose} (process {holder.pid})")
