@@ -10,6 +10,7 @@
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
     scratch/                   what DuckDB cannot hold in memory, while a step runs
+    locks/                     who runs a step, collects garbage, serves the UI (resources/locks.py)
     tombstones.json            users to be forgotten, by hash (humanllm_assets/lineage/tombstones.py)
     receipts/                  what a purge deleted
 """
@@ -69,6 +70,15 @@ class Home:
     @property
     def scratch(self) -> Path:
         return self.root / "scratch"
+
+    @property
+    def steps_lock(self) -> Path:
+        """Held by every step, shared; and by what deletes below the home, alone."""
+        return self.root / "locks" / "steps"
+
+    @property
+    def ui_lock(self) -> Path:
+        return self.root / "locks" / "ui"
 
     @property
     def tombstones(self) -> Path:

@@ -35,7 +35,7 @@ def hold_lock(
         keep: a program that takes this process's place (`os.exec...`) goes on holding it.
 
     Raises:
-        Locked: others hold it, and `on_wait` is None.
+        Locked: others hold it, and `on_wait` is None; `purpose` begins the message.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
@@ -45,7 +45,9 @@ def hold_lock(
         except BlockingIOError as e:
             holders = "; ".join(read_holders(path)) or "another process"
             if on_wait is None:
-                raise Locked(holders) from e
+                raise Locked(
+                    f"{purpose} cannot start beside {holders}; wait for its end or stop it, then run the command again"
+                ) from e
             on_wait(holders)
             fcntl.flock(lock, how)
         os.set_inheritable(lock.fileno(), keep)
