@@ -31,7 +31,7 @@ def hold_lock(
     Args:
         purpose: what for, in the words that others read.
         shared: beside others who hold it shared, but nobody who does not.
-        on_wait: waits for the lock, and is told once who holds it; None: never waits.
+        on_wait: wait for the lock, and tell this once who holds it; None: never wait.
         keep: a program that takes this process's place (`os.exec...`) goes on holding it.
 
     Raises:
@@ -48,7 +48,7 @@ def hold_lock(
                 raise Locked(
                     f"{purpose} cannot start beside {holders}; wait for its end or stop it, then run the command again"
                 ) from e
-            on_wait(holders)
+            on_wait(f"waiting for: {holders}")
             fcntl.flock(lock, how)
         os.set_inheritable(lock.fileno(), keep)
         note = path.with_name(f"{path.name}.{Holder.me()}-{lock.fileno()}")

@@ -55,7 +55,12 @@ class Holder(NamedTuple):
     @classmethod
     def me(cls) -> Holder:
         """This process."""
-        return cls(_boot(), os.getpid(), started_at(os.getpid()) or 0)
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Holder:
+        """The process that has an id now; one that does not live when none has."""
+        return cls(_boot(), pid, started_at(pid) or 0)
 
     @classmethod
     def parse(cls, text: str) -> Holder | None:

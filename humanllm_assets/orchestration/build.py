@@ -86,8 +86,8 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
         partition = str(context.partition_key) if context.has_partition_key else NO_PARTITION
         name = str(Item(node.name, partition))
 
-        def say(holders: str) -> None:
-            context.log.info(f"{name}: waiting for: {holders}")
+        def say(line: str) -> None:
+            context.log.info(f"{name}: {line}")
 
         runtime = Runtime(
             profile=profile,

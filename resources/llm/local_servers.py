@@ -32,12 +32,12 @@ from resources.llm.requests import Log
 from resources.llm.server_folder import (
     STOP_GRACE_S,
     ServerState,
-    hold_lock,
     is_healthy,
     live_leases,
     supervisor_lives,
     write_json,
 )
+from resources.locks import hold_lock
 from resources.models import check_folder, folder_name
 from resources.processes import Holder, free_port
 from resources.profile import PROJECT_ROOT
@@ -159,7 +159,7 @@ class LocalServers:
     def _ensure_running(self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log) -> None:
         said = 0.0
         while True:
-            with hold_lock(self._root / ".lock"):
+            with hold_lock(self._root / ".lock", f"starting the server of {model_name}", on_wait=log):
                 if supervisor_lives(folder):
                     return
                 others = [f for f in _server_folders(self._root) if f != folder and supervisor_lives(f)]

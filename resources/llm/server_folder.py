@@ -11,14 +11,12 @@ What belongs here: these files, and what both sides read from them. What does no
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,15 +70,6 @@ def live_leases(folder: Path) -> list[Path]:
         else:
             lease.unlink(missing_ok=True)
     return live
-
-
-@contextlib.contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it: one of all processes at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def supervisor_lives(folder: Path) -> bool:
