@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,9 +70,9 @@ def left_in_memory_and_tmp() -> set[str]:
     return {p.name for folder in folders for p in folder.glob("*humanllm-*")}
 
 
-@pytest.fixture
-def stopped(project: Project, dummy, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project in whose home a command was killed with all its processes while four steps asked a model."""
+def test_after_a_kill_of_everything_the_next_command_goes_on_and_repair_lists_what_was_held(
+    project: Project, dummy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     InProcess(project).refresh("eligible_reddit", "eligible_amazon")
     dummy.latency_s = 600
     process = start(project, "materialize", *FOUR)
@@ -83,34 +84,29 @@ def stopped(project: Project, dummy, monkeypatch: pytest.MonkeyPatch) -> Project
     finally:
         kill_tree(process)
     dummy.latency_s = 0
-    return project
+    copy = Project(project.root.parent / "copy", project.profile_file)
+    shutil.copytree(project.root, copy.root)
+    assert len(left_in_memory_and_tmp()) > 1
 
+    said = humanllm(project, monkeypatch, "repair")
+    assert all(f"({name}; process " in said for name in FOUR) and said.count(") ended: its process was killed") == 4
+    assert said.count("a place in the pool `llm`") == 4 and said.count("unfinished snapshot") == 4
+    assert "semaphore" in said and "temporary folder" in said
+    with open_instance(project.home) as instance:
+        assert not instance.event_log_storage.get_concurrency_info("llm").claimed_slots
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.FAILURE}
+    assert humanllm(project, monkeypatch, "repair") == "nothing is held by a process that is gone\n"
+    assert humanllm(project, monkeypatch, "gc", "--yes") == "nothing to remove\n"
+    humanllm(project, monkeypatch, "forget", "reddit/nobody", "--purge", "--yes")
 
-def test_after_a_kill_of_everything_the_next_command_goes_on(stopped: Project, dummy) -> None:
-    process = start(stopped, "materialize", *FOUR)
+    process = start(copy, "materialize", *FOUR)
     try:
-        assert process.wait(200) == 0, output(stopped)
+        assert process.wait(200) == 0, output(copy)
     finally:
         if process.poll() is None:
             kill_tree(process)
-    assert output(stopped).count("its process was killed") == 4
-    assert not list(stopped.home.root.glob("snapshots/*/*/.writing-*"))
-
-
-def test_repair_frees_and_lists_what_a_killed_command_held(stopped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(left_in_memory_and_tmp()) > 1
-    said = humanllm(stopped, monkeypatch, "repair")
-    for name in FOUR:
-        assert f"({name}; process " in said
-    assert said.count(") ended: its process was killed") == 4
-    assert said.count("a place in the pool `llm`") == 4 and said.count("unfinished snapshot") == 4
-    assert "semaphore" in said and "temporary folder" in said
-    with open_instance(stopped.home) as instance:
-        assert not instance.event_log_storage.get_concurrency_info("llm").claimed_slots
-        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.FAILURE}
-    assert humanllm(stopped, monkeypatch, "repair") == "nothing is held by a process that is gone\n"
-    assert humanllm(stopped, monkeypatch, "gc", "--yes") == "nothing to remove\n"
-    humanllm(stopped, monkeypatch, "forget", "reddit/nobody", "--purge", "--yes")
+    assert output(copy).count(") ended: its process was killed") == 4
+    assert not list(copy.home.root.glob("snapshots/*/*/.writing-*"))
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
