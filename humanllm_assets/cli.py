@@ -230,6 +230,15 @@ def stop(profile: ProfileOption = None) -> None:
 
 
 @app.command()
+def repair(profile: ProfileOption = None) -> None:
+    """Free what killed processes still hold: runs, places in pools, leases, unfinished snapshots. Other commands do it too."""
+    from humanllm_assets.commands.materialize import repair as run
+
+    loaded, home = _profile(profile)
+    run(home.prepare(loaded), echo=typer.echo)
+
+
+@app.command()
 def forget(
     user: Annotated[str, typer.Argument(metavar="SOURCE/USER", help="for example reddit/alice")] = "",
     reason: Annotated[str, typer.Option(help="kept in plain text: name nobody")] = "",

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 
@@ -50,9 +51,10 @@ class FileHashes:
     def sha256(self, paths: Sequence[Path]) -> list[str]:
         """The content hash of each file, in the order given. Raises FileNotFoundError for a file that is gone."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with sqlite3.connect(self._path, timeout=60) as db:
+        out = []
+        # No transaction is open while a file is read: others would wait for it, and a large one takes minutes.
+        with closing(sqlite3.connect(self._path, timeout=60, isolation_level=None)) as db:
             db.execute("create table if not exists hashes (path text primary key, stamp text, sha256 text)")
-            out = []
             for path in paths:
                 s = path.stat()
                 stamp = f"{s.st_size}-{s.st_ino}-{s.st_mtime_ns}-{s.st_ctime_ns}"

@@ -10,6 +10,7 @@
     dagster/                   Dagster's instance: runs, events, schedules
     warehouse.duckdb           a view per asset, for people who want SQL
     scratch/                   what DuckDB cannot hold in memory, while a step runs
+    locks/                     who runs a step, collects garbage, serves the UI (resources/locks.py)
     tombstones.json            users to be forgotten, by hash (humanllm_assets/lineage/tombstones.py)
     receipts/                  what a purge deleted
 """
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.errors import Explained
 from resources.profile import PROJECT_ROOT, Profile
 
 _DAGSTER_YAML = """\
@@ -37,6 +39,12 @@ concurrency:
 run_monitoring: {enabled: true}
 run_retries: {enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}
 """
+
+_REMEDY = "set HUMANLLM_HOME to a folder that can be written"
+
+
+class HomeError(Explained):
+    """A data home that cannot be used; one sentence with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,15 @@ class Home:
         return self.root / "scratch"
 
     @property
+    def steps_lock(self) -> Path:
+        """Held by every step, shared; and by what deletes below the home, alone."""
+        return self.root / "locks" / "steps"
+
+    @property
+    def ui_lock(self) -> Path:
+        return self.root / "locks" / "ui"
+
+    @property
     def tombstones(self) -> Path:
         return self.root / "tombstones.json"
 
@@ -78,8 +95,16 @@ class Home:
         return self.root / "warehouse.duckdb"
 
     def prepare(self, profile: Profile) -> Home:
-        """Create the folders and Dagster's settings (telemetry and welcome dialog off) where they are missing."""
-        self.dagster.mkdir(parents=True, exist_ok=True)
+        """Create the folders and Dagster's settings (telemetry and welcome dialog off) where they are missing.
+
+        Raises:
+            HomeError: they cannot be created.
+        """
+        try:
+            self.dagster.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            problem = storage_problem(e, self.root) or f"{self.root} cannot be made ({e.strerror}); {_REMEDY}"
+            raise HomeError(problem) from e
         settings = self.dagster / "dagster.yaml"
         wanted = _DAGSTER_YAML % {"runs": profile.execution.max_concurrent, "pool": profile.execution.max_concurrent}
         if not settings.exists() or settings.read_text() != wanted:
@@ -95,8 +120,12 @@ def homes() -> Path:
 
 
 def home_of(profile: Profile) -> Home:
-    """The home of a profile, whether it exists or not."""
-    return Home(homes() / profile.name)
+    """The home of a profile, whether it is there yet or not. Raises HomeError when a file is in its place."""
+    root = homes() / profile.name
+    nearest = next(p for p in (root, *root.parents) if p.exists())
+    if not nearest.is_dir():
+        raise HomeError(f"{nearest} is no folder; {_REMEDY}")
+    return Home(root)
 
 
 # ---- a disk that cannot take more ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ a process of its own (`python -m resources.models`), so that torch never loads i
 from __future__ import annotations
 
 import argparse
-import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 from resources.errors import Explained
+from resources.locks import hold_lock
 from resources.model_files import normalise_model_folder
 from resources.profile import PROJECT_ROOT, Model, resolve_path
 
@@ -111,9 +112,8 @@ def _package_origin(package: str) -> dict[str, str | int]:
 
 def _dequantize_once(package: str, folder: Path) -> None:
     """Make `folder` in a process of its own; of several callers one works and the others wait for it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    say = functools.partial(print, file=sys.stderr)
+    with hold_lock(folder.parent / f".{folder.name}.lock", f"making the model folder {folder}", on_wait=say):
         if folder.is_dir():
             return
         command = [sys.executable, "-m", "resources.models", "--package", package, "--folder", str(folder)]

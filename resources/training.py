@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.errors import Explained
-from resources.processes import die_with_parent, free_port, started_at
+from resources.processes import Holder, die_with_parent, free_port, started_at
 from resources.profile import PROJECT_ROOT, Launch, Recipe, resolve_path
 
 LAUNCHED_BY = "HUMANLLM_LAUNCHED_BY"  # id of the process that asked for the training; its death ends the training
@@ -264,7 +264,7 @@ def _parent_of(pid: int) -> int:
 def record_process(work: Work, rank: int) -> None:
     """Write down this process and its launcher, for `end_leftovers` of a later run."""
     work.processes.mkdir(exist_ok=True)
-    me = [{"pid": pid, "started": started_at(pid), "host": socket.gethostname()} for pid in (os.getpid(), os.getppid())]
+    me = [{"holder": str(Holder.of(pid)), "host": socket.gethostname()} for pid in (os.getpid(), os.getppid())]
     write_json(work.processes / f"rank{rank}.json", me)
 
 
@@ -277,15 +277,17 @@ def end_leftovers(work: Work) -> int:
     ended = 0
     for record in work.processes.glob("rank*.json"):
         for process in json.loads(record.read_text(encoding="utf-8")):
-            pid, started = process["pid"], process["started"]
-            if process["host"] != socket.gethostname() or started is None or started_at(pid) != started:
+            holder = Holder.parse(process.get("holder", ""))
+            if process["host"] != socket.gethostname() or holder is None or not holder.lives:
                 continue
-            _kill(pid)
+            _kill(holder.pid)
             ended += 1
             deadline = time.monotonic() + _KILL_WAIT_S
-            while started_at(pid) == started:
+            while holder.lives:
                 if time.monotonic() > deadline:
-                    raise TrainingError(f"process {pid} of an earlier training in {work.folder} does not end; end it by hand")
+                    raise TrainingError(
+                        f"process {holder.pid} of an earlier training in {work.folder} does not end; end it by hand"
+                    )
                 time.sleep(0.05)
         record.unlink()
     return ended

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -19,8 +19,8 @@ from humanllm_assets.lineage.inventory import take_inventory
 from humanllm_assets.lineage.removal import gc, takedown
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.tombstones import Tombstone, empty_slots, read_tombstones
-from humanllm_assets.orchestration.instance import running_since
 from humanllm_assets.sql import parquet
+from resources.locks import hold_lock
 from resources.profile import site_of
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ def forget(
         confirm: asks a person before anything is changed; None: consent was given.
 
     Raises:
-        TakedownError: the text is no user id, a run is in progress, published snapshots still hold the user, or a purge finds a
+        TakedownError: the text is no user id, published snapshots still hold the user, or a purge finds a
             damaged pointer or manifest.
         SnapshotError: the pointer or manifest of an eligible slice of the user's site is damaged, so that nobody
             knows which slots the user holds.
+        Locked: a step runs, which may read what a purge deletes.
         JournalInUse: another process uses the journal, which therefore cannot be written anew.
     """
     takedown.check_user(profile, user)
@@ -75,11 +76,8 @@ def forget(
     if confirm is None or not as_json:
         done["tombstone"] = forget_user(profile, home, store, user, reason).model_dump()
         if purge:
-            if running_since(home) is not None:
-                raise takedown.TakedownError(
-                    "a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge"
-                )
-            done["receipt"] = str(takedown.purge(graph, home, store, user))
+            with hold_lock(home.steps_lock, "humanllm forget --purge"):
+                done["receipt"] = str(takedown.purge(graph, home, store, user))
     echo(json.dumps(done, indent=1) if as_json else takedown.describe_outcome(user, done))
     return 0
 
@@ -115,19 +113,21 @@ def find_slots(profile: Profile, home: Home, store: SnapshotStore, source: str, 
 def collect_garbage(
     profile: Profile, home: Home, *, grace_minutes: float, rejected_days: float, remove: bool, echo: Echo
 ) -> None:
-    """List what neither a published partition nor a checkpoint was made from, and remove it when told to."""
+    """List what neither a published partition nor a checkpoint was made from, and remove it when told to.
+
+    Raises:
+        Locked: a step runs, which may read what is to be removed.
+    """
     graph, now = build_graph(profile, home.prepare(profile)), time.time()
-    since = running_since(home)
-    if since is not None:
-        echo(f"a run is in progress since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}; what was published since stays")
-    before = min(now, since or now) - 60 * grace_minutes
-    inventory = take_inventory(graph, SnapshotStore(home.root))
-    found = gc.find_garbage(inventory, home, before=before, rejected_before=now - gc.DAY_S * rejected_days)
-    for line in [*gc.describe_damage(inventory), *gc.describe_removals(found)]:
-        echo(line)
-    if not found:
-        echo("nothing to remove")
-    elif remove:
-        echo(f"{gc.format_size(gc.remove(found))} freed")
-    else:
-        echo(f"{gc.format_size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")
+    with hold_lock(home.steps_lock, "humanllm gc --yes") if remove else nullcontext():
+        inventory = take_inventory(graph, SnapshotStore(home.root))
+        before, rejected_before = now - 60 * grace_minutes, now - gc.DAY_S * rejected_days
+        found = gc.find_garbage(inventory, home, before=before, rejected_before=rejected_before)
+        for line in [*gc.describe_damage(inventory), *gc.describe_removals(found)]:
+            echo(line)
+        if not found:
+            echo("nothing to remove")
+        elif remove:
+            echo(f"{gc.format_size(gc.remove(found))} freed")
+        else:
+            echo(f"{gc.format_size(sum(r.bytes for r in found))} would be freed; to remove it: humanllm gc --yes")

@@ -40,7 +40,9 @@ from humanllm_assets.sql import Table, arrow_schema, literal, parquet, select_li
 from resources.canonical import digest
 from resources.errors import Explained
 from resources.files import fsync, sha256_file, write_atomically
+from resources.processes import Holder
 
+_WRITING = ".writing-"  # begins the name of an unfinished snapshot; its process follows
 _BATCH = 1024  # rows held in memory per table before they are written
 
 
@@ -194,7 +196,7 @@ class SnapshotStore:
         """A writer in a temporary folder beside the partition's snapshots. Raises OSError when the disk refuses it."""
         folder = self.partition_folder(asset, partition)
         folder.mkdir(parents=True, exist_ok=True)
-        return SnapshotWriter(Path(tempfile.mkdtemp(dir=folder, prefix=".writing-")), tables)
+        return SnapshotWriter(Path(tempfile.mkdtemp(dir=folder, prefix=f"{_WRITING}{Holder.me()}-")), tables)
 
     def abandon(self, writer: SnapshotWriter) -> None:
         """Delete what an unfinished writer wrote."""
@@ -307,6 +309,17 @@ class SnapshotStore:
             if s.manifest.identity_hash == identity_hash and s.manifest.passed and not find_missing_files(s):
                 return s
         return None
+
+
+def remove_unfinished(root: Path) -> list[str]:
+    """Delete what processes that are gone had begun to write; returns a sentence for each folder."""
+    removed = []
+    for folder in sorted(root.glob(f"snapshots/*/*/{_WRITING}*")):
+        holder = Holder.parse(folder.name.removeprefix(_WRITING))
+        if holder and not holder.lives:
+            shutil.rmtree(folder, ignore_errors=True)  # another command may do the same
+            removed.append(f"an unfinished snapshot of {Item.of_folder(*folder.parts[-3:-1])} was deleted")
+    return removed
 
 
 def find_missing_files(snapshot: Snapshot) -> list[str]:

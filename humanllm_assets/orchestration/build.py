@@ -7,6 +7,7 @@ profile and the engine without patching. (No `from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import dagster as dg
@@ -28,6 +29,7 @@ from humanllm_assets.orchestration.reach import launch_deps
 from resources.engine_resource import duckdb_resource, engine_resource
 from resources.errors import Explained
 from resources.home import Home, home_of, storage_problem
+from resources.locks import hold_lock
 from resources.profile import Profile
 
 # Partitioned checks and multi-partition mappings are marked preview and beta at the pinned version; the graph's tests cover them.
@@ -81,24 +83,13 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
     """The Dagster asset of a node: one op that runs the memoizing step and reports what it did. `deps`: from `launch_deps`."""
     partitions_def = partitions_definition(node)
 
-    @dg.asset(
-        name=node.name,
-        group_name=node.group,
-        description=node.description,
-        kinds=set(node.kinds),
-        owners=[OWNERS[node.group]],
-        partitions_def=partitions_def,
-        deps=[dg.AssetDep(d.asset, partition_mapping=partition_mapping(node, d, graph[d.asset])) for d in deps],
-        code_version=node.load_time_version,
-        check_specs=check_specs(node.contract, dg.AssetKey(node.name), partitions_def) if node.contract else None,
-        metadata=_schema(node),
-        required_resource_keys={"duckdb", "engine"},
-        pool=LLM_POOL if node.uses_llm else None,
-        output_required=True,
-        config_schema=GATE_CONFIG if node.gated else None,
-    )
-    def _asset(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    def _run(context: dg.AssetExecutionContext, locks: ExitStack) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         partition = str(context.partition_key) if context.has_partition_key else NO_PARTITION
+        name = str(Item(node.name, partition))
+
+        def say(line: str) -> None:
+            context.log.info(f"{name}: {line}")
+
         runtime = Runtime(
             profile=profile,
             graph=graph,
@@ -108,6 +99,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
             engine=context.resources.engine,
         )
         try:
+            locks.enter_context(hold_lock(home.steps_lock, name, shared=True, on_wait=say))
             outcome = run_step(
                 node,
                 partition,
@@ -127,7 +119,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
             raise dg.Failure(str(e), allow_retries=False) from e
         except Exception as e:
             if problem := storage_problem(e, home.root):
-                raise dg.Failure(f"{Item(node.name, partition)}: {problem}", allow_retries=False) from e
+                raise dg.Failure(f"{name}: {problem}", allow_retries=False) from e
             raise
         yield from _checks(node, outcome.snapshot.manifest)
         yield dg.MaterializeResult(
@@ -138,6 +130,26 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
                 "humanllm/reused": str(outcome.reused).lower(),
             },
         )
+
+    @dg.asset(
+        name=node.name,
+        group_name=node.group,
+        description=node.description,
+        kinds=set(node.kinds),
+        owners=[OWNERS[node.group]],
+        partitions_def=partitions_def,
+        deps=[dg.AssetDep(d.asset, partition_mapping=partition_mapping(node, d, graph[d.asset])) for d in deps],
+        code_version=node.load_time_version,
+        check_specs=check_specs(node.contract, dg.AssetKey(node.name), partitions_def) if node.contract else None,
+        metadata=_schema(node),
+        required_resource_keys={"duckdb", "engine"},
+        pool=LLM_POOL if node.uses_llm else None,
+        output_required=True,
+        config_schema=GATE_CONFIG if node.gated else None,
+    )
+    def _asset(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+        with ExitStack() as locks:  # held until Dagster has written what is reported: failed checks name records
+            yield from _run(context, locks)
 
     return _asset
 

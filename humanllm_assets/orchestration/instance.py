@@ -1,4 +1,4 @@
-"""The home's Dagster instance: opening it, what runs in it, what a run prints.
+"""The home's Dagster instance: opening it, what killed processes left in it, what a run prints.
 
 Concept: https://docs.dagster.io/deployment/oss/dagster-instance"""
 
@@ -6,41 +6,37 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
+from humanllm_assets.lineage.snapshots import remove_unfinished
+from humanllm_assets.orchestration.runs import free_dead_runs
 from resources.home import Home
+from resources.llm.local_servers import free_dead_leases
+from resources.processes import remove_shared_things
 
-PID_TAG = "humanllm/pid"
 FORCE_TAG = "humanllm/force"  # a run with this tag computes even what is up to date
 
 
 @contextmanager
-def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """The home's Dagster instance. Runs whose process was killed are marked as failed first."""
+def open_instance(home: Home, echo: Callable[[str], None] = lambda line: None) -> Iterator[dg.DagsterInstance]:
+    """The home's Dagster instance. What processes that are gone still hold is freed first; `echo` is told."""
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     with dg.DagsterInstance.get() as instance:
-        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])):
-            pid = run.tags.get(PID_TAG)
-            if pid and not os.path.exists(f"/proc/{pid}"):
-                instance.report_run_failed(run, "its process was killed")
+        for line in free_left_behind(instance, home):
+            echo(line)
         yield instance
 
 
-def running_since(home: Home) -> float | None:
-    """When the oldest Dagster run in progress began (seconds since 1970), queued ones included; None when nothing runs."""
-    states = [
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.CANCELING,
-    ]
-    with open_instance(home) as instance:
-        records = instance.get_run_records(dg.RunsFilter(statuses=states))
-    return min((r.create_timestamp.timestamp() for r in records), default=None)
+def free_left_behind(instance: dg.DagsterInstance, home: Home) -> list[str]:
+    """Free what processes that are gone still hold, so that a crash blocks nothing; returns a sentence for each.
+
+    Locks and claims are not among it: the kernel frees those (resources/locks.py).
+    """
+    runs, servers = free_dead_runs(instance), free_dead_leases(home.root)
+    return [*runs, *servers, *remove_unfinished(home.root), *remove_shared_things()]
 
 
 class _Echo(logging.Handler):

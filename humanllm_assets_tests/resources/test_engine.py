@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,51 @@ def stored(home: Path) -> dict[str, str]:
     """Item by journal key."""
     with contextlib.closing(sqlite3.connect(home / "journal" / "answers.sqlite")) as db:
         return dict(db.execute("SELECT key, item_key FROM answers").fetchall())
+
+
+_ASKS_ALL = """
+import sys
+from pathlib import Path
+from humanllm_assets_tests.resources.engine_helpers import ask, make_engine, make_requests
+with make_engine(Path(sys.argv[1]), [sys.argv[2]], concurrency=int(sys.argv[3])) as engine:
+    print(len(ask(engine, make_requests(60))), flush=True)
+"""
+
+
+def start_child(home: Path, server: DummyServer, concurrency: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _ASKS_ALL, str(home), server.base_url, str(concurrency)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT)
+
+
+def test_processes_that_ask_the_same_at_once_pay_once(tmp_path: Path) -> None:
+    with DummyServer(latency_s=0.3) as server:
+        children = [start_child(tmp_path, server, concurrency=8) for _ in range(3)]
+        assert [child.communicate(timeout=60)[0].strip() for child in children] == ["60"] * 3
+        assert server.requests == 60
+
+
+def test_a_question_of_a_killed_process_is_asked_again_and_who_waits_says_for_whom(tmp_path: Path) -> None:
+    with DummyServer(latency_s=4) as server:
+        child = start_child(tmp_path, server, concurrency=4)
+        wait_until(lambda: server.requests == 4)
+        lines: list[str] = []
+
+        def ask_the_same() -> int:
+            with make_engine(tmp_path, [server.base_url], concurrency=80) as engine:
+                return len(list(engine.ask(make_role(), make_requests(60), label="test", log=lines.append)))
+
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask_the_same)
+            wait_until(lambda: any(f"asks models (process {child.pid})" in line for line in lines))
+            wait_until(lambda: server.requests == 60)
+            child.kill()
+            child.wait()
+            assert asking.result(15) == 60
+        assert server.requests == 64, "what the killed process asked is asked again, and nothing else"
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

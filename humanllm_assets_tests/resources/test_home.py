@@ -1,4 +1,4 @@
-"""A disk that cannot take more is said in one sentence, whoever noticed it."""
+"""A home that cannot be used, or a disk that cannot take more, is said in one sentence, whoever noticed it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 import duckdb
 import pytest
 from sqlalchemy.exc import OperationalError
+from typer.testing import CliRunner
 
+from humanllm_assets import cli
 from resources import home
 from resources.home import storage_problem
+from resources.profile import load_profile
 
 
 def wrapped(inner: Exception) -> Exception:
@@ -52,3 +55,22 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     assert storage_problem(ValueError("no"), tmp_path) is None
     assert storage_problem(OSError(errno.EACCES, "Permission denied", "/etc/shadow"), tmp_path) is None
     assert "cannot be written" in str(storage_problem(OSError(errno.EACCES, "Permission denied", str(tmp_path / "x")), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["plan"], ["stop"], ["gc"], ["forget", "reddit/x"], ["materialize", "raw_reddit[askdaily]"]]
+)
+def test_a_home_that_is_a_file_is_one_sentence_with_the_remedy(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANLLM_HOME", "/dev/null")
+    monkeypatch.setenv("HUMANLLM_PROFILE", "local")
+    said = CliRunner().invoke(cli.app, arguments)
+    assert said.exit_code == 1 and said.output == "/dev/null is no folder; set HUMANLLM_HOME to a folder that can be written\n"
+
+
+@pytest.mark.parametrize("root", ["/proc/nowhere", "/sys/nowhere"])  # where nobody may make a folder, whoever asks
+def test_a_home_that_cannot_be_made_is_one_sentence_with_the_remedy(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANLLM_HOME", root)
+    with pytest.raises(
+        home.HomeError, match=f"{root}/local cannot be made .*; set HUMANLLM_HOME to a folder that can be written"
+    ):
+        home.home_of(load_profile("local")).prepare(load_profile("local"))

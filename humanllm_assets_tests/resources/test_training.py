@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from humanllm_assets.training.deepspeed_config import deepspeed_config
+from resources.processes import Holder
 from resources.profile import Hyperparameters, Launch, Recipe
 from resources.training import (
     COMPLETE,
@@ -24,7 +25,6 @@ from resources.training import (
     prepare_work,
     read_outcome,
     sft_command,
-    started_at,
     world_size,
     write_json,
 )
@@ -120,11 +120,11 @@ def test_leftover_is_ended_but_not_a_process_that_got_its_number(tmp_path):
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     host = os.uname().nodename
     try:
-        started = started_at(sleeper.pid)
-        assert started is not None
-        write_json(work.processes / "rank0.json", [{"pid": sleeper.pid, "started": started - 1, "host": host}])
+        holder = Holder.of(sleeper.pid)
+        before = holder._replace(started=holder.started - 1)
+        write_json(work.processes / "rank0.json", [{"holder": str(before), "host": host}])
         assert end_leftovers(work) == 0 and sleeper.poll() is None
-        write_json(work.processes / "rank0.json", [{"pid": sleeper.pid, "started": started, "host": host}])
+        write_json(work.processes / "rank0.json", [{"holder": str(holder), "host": host}])
         assert end_leftovers(work) == 1
         assert sleeper.wait(10) == -9
     finally:

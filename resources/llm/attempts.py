@@ -2,6 +2,7 @@
 
     until_valid          asks until an answer is valid or the role's attempts are used up
     _once_per_key        one asker per question: equal questions at the same time wait for one answer
+    _once_per_home       the same for all processes of the home
     _until_journalled    the answer is in the journal before another request takes its place
     _within_budget       no call beyond the budget
     Transport.send       a server's answer
@@ -19,13 +20,15 @@ from typing import Any, TypeVar
 
 from resources.errors import BUDGET_USED_UP, BudgetReached
 from resources.llm.budget import Budget
+from resources.llm.claims import Claims
 from resources.llm.journal import Answer, Journal
-from resources.llm.open_request import OpenRequest
+from resources.llm.open_request import Call, OpenRequest
 from resources.llm.requests import LLMReply
 from resources.llm.transport import Pool, Refusal, Transport
 from resources.llm.used_answers import UsedAnswers
 from resources.profile import Engine as EngineConfig
 
+_LOOK_AGAIN_S = 0.1  # at a question that another process asks
 _T = TypeVar("_T")
 
 
@@ -33,16 +36,25 @@ class Attempts:
     """Gets replies from servers, through the journal. All of it runs in one event loop; only `close` does not."""
 
     def __init__(
-        self, config: EngineConfig, transport: Transport, journal: Journal, used: UsedAnswers, budget: Budget | None
+        self,
+        config: EngineConfig,
+        transport: Transport,
+        journal: Journal,
+        claims: Claims,
+        used: UsedAnswers,
+        budget: Budget | None,
     ) -> None:
-        self._config, self._transport, self._journal, self._used, self._budget = config, transport, journal, used, budget
+        self._config, self._transport, self._journal, self._claims = config, transport, journal, claims
+        self._used, self._budget = used, budget
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")  # waits for the disk, so that the loop does not
         self._asking: dict[str, asyncio.Event] = {}  # questions under way, by their key
+        self._told: Call | None = None  # the latest that was told for whom it waits
         self._unsettled = 0  # calls that the budget holds reserved and no answer has settled
 
     def close(self) -> None:
         """Wait for what is being written."""
         self._writer.shutdown()
+        self._claims.close()
 
     async def until_valid(self, pool: Pool, open_request: OpenRequest) -> LLMReply:
         """Ask until the request has a reply.
@@ -67,32 +79,48 @@ class Attempts:
     async def _once_per_key(self, pool: Pool, open_request: OpenRequest) -> Answer | Refusal:
         """The answer to a question from the journal, else from a server: once, however many ask it at the same time."""
         key = open_request.key()
-        while True:
-            # Looked up again: another process, or an equal request, may have asked it meanwhile.
-            if found := (await self._in_writer(self._journal.get_many, [key])).get(key):
-                open_request.call.usage.journal_hits += 1
-                return found
-            if key not in self._asking:
-                break
+        while key in self._asking:
             await self._asking[key].wait()
         asking = self._asking[key] = asyncio.Event()
         try:
-            return await self._until_journalled(pool, open_request)
+            while True:
+                async with pool.throttle:
+                    if got := await self._once_per_home(pool, open_request, key):
+                        return got
+                self._say_for_whom(open_request.call)
+                await asyncio.sleep(_LOOK_AGAIN_S)
         finally:
             del self._asking[key]
             asking.set()
 
+    async def _once_per_home(self, pool: Pool, open_request: OpenRequest, key: str) -> Answer | Refusal | None:
+        """The answer from the journal, else from a server; None while another process asks the same."""
+        if not self._claims.take(key):
+            return None
+        try:
+            # Looked up again: another process, or an equal request, may have asked it meanwhile.
+            if found := (await self._in_writer(self._journal.get_many, [key])).get(key):
+                open_request.call.usage.journal_hits += 1
+                return found
+            return await self._until_journalled(pool, open_request)
+        finally:
+            self._claims.give_back(key)
+
+    def _say_for_whom(self, call: Call) -> None:
+        if call is not self._told and (others := self._claims.list_others()):
+            self._told = call
+            call.log_lines.put(f"{call.label}: waiting for answers that another process asks for: {'; '.join(others)}")
+
     async def _until_journalled(self, pool: Pool, open_request: OpenRequest) -> Answer | Refusal:
         """A server's answer, in the journal. It counts as in flight until then, so that a crash loses no more than may be."""
-        async with pool.throttle:
-            got = await self._within_budget(pool, open_request)
-            if isinstance(got, Refusal):
-                return got
-            usage = open_request.call.usage
-            usage.calls += 1
-            usage.input_tokens += got.prompt_tokens
-            usage.output_tokens += got.output_tokens
-            return await self._in_writer(self._journal.put, got)
+        got = await self._within_budget(pool, open_request)
+        if isinstance(got, Refusal):
+            return got
+        usage = open_request.call.usage
+        usage.calls += 1
+        usage.input_tokens += got.prompt_tokens
+        usage.output_tokens += got.output_tokens
+        return await self._in_writer(self._journal.put, got)
 
     async def _within_budget(self, pool: Pool, open_request: OpenRequest) -> Answer | Refusal:
         """A server's answer, paid from the budget.

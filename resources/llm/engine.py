@@ -23,6 +23,7 @@ from pathlib import Path
 from resources.llm.asker import PULLED_AT_ONCE, Asker
 from resources.llm.attempts import Attempts
 from resources.llm.budget import Budget
+from resources.llm.claims import Claims
 from resources.llm.journal import Journal
 from resources.llm.open_request import Call, OpenRequest
 from resources.llm.requests import LLMReply, LLMRequest, Log, UsageStats
@@ -53,7 +54,7 @@ class Engine(Asker):
         super().__init__(profile, home, Journal(home))
         self.usage = UsageStats()
         self._transport = Transport(home, profile.engine)
-        self._attempts = Attempts(profile.engine, self._transport, self.journal, self._used, budget)
+        self._attempts = Attempts(profile.engine, self._transport, self.journal, Claims(home), self._used, budget)
         self._guard = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -32,14 +32,14 @@ from resources.llm.requests import Log
 from resources.llm.server_folder import (
     STOP_GRACE_S,
     ServerState,
-    hold_lock,
     is_healthy,
     live_leases,
     supervisor_lives,
     write_json,
 )
+from resources.locks import hold_lock
 from resources.models import check_folder, folder_name
-from resources.processes import free_port
+from resources.processes import Holder, free_port
 from resources.profile import PROJECT_ROOT
 from resources.profile import Engine as EngineConfig
 
@@ -142,7 +142,7 @@ class LocalServers:
     def _take_lease(self, folder: Path) -> None:
         with self._guard:
             if folder not in self._leases:
-                self._leases[folder] = folder / "leases" / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+                self._leases[folder] = folder / "leases" / f"{Holder.me()}-{uuid.uuid4().hex[:8]}"
                 self._users[folder] = 0
             self._users[folder] += 1
             self._leases[folder].touch()
@@ -159,7 +159,7 @@ class LocalServers:
     def _ensure_running(self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log) -> None:
         said = 0.0
         while True:
-            with hold_lock(self._root / ".lock"):
+            with hold_lock(self._root / ".lock", f"starting the server of {model_name}", on_wait=log):
                 if supervisor_lives(folder):
                     return
                 others = [f for f in _server_folders(self._root) if f != folder and supervisor_lives(f)]
@@ -246,6 +246,16 @@ def stop_all(home: Path) -> list[str]:
             _stop(folder)
             stopped.append(folder.name)
     return stopped
+
+
+def free_dead_leases(home: Path) -> list[str]:
+    """Remove the leases of processes that are gone, which keep servers from being stopped; returns a sentence for each server."""
+    freed = []
+    for folder in _server_folders(home / "servers"):
+        dead = len(list((folder / "leases").glob("*-*"))) - len(live_leases(folder))
+        if dead > 0:
+            freed.append(f"{dead} leases of the model server {folder.name} were given back")
+    return freed
 
 
 def _server_folders(root: Path) -> list[Path]:

@@ -11,17 +11,17 @@ What belongs here: these files, and what both sides read from them. What does no
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from resources.processes import Holder
 
 LEASE_EXPIRES_S = 120.0  # a living process that has not touched its lease for so long no longer holds it
 STOP_GRACE_S = 20.0  # between asking a process to end and killing it
@@ -64,34 +64,12 @@ def live_leases(folder: Path) -> list[Path]:
             age = time.time() - lease.stat().st_mtime
         except FileNotFoundError:  # released in this moment
             continue
-        if _process_lives(_owner(lease)) and age < LEASE_EXPIRES_S:
+        holder = Holder.parse(lease.name)
+        if holder and holder.lives and age < LEASE_EXPIRES_S:
             live.append(lease)
         else:
             lease.unlink(missing_ok=True)
     return live
-
-
-def _owner(lease: Path) -> int:
-    return int(lease.name.split("-")[0])
-
-
-def _process_lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's process
-        return True
-    return True
-
-
-@contextlib.contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it: one of all processes at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def supervisor_lives(folder: Path) -> bool:

@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from resources.llm.server_folder import STOP_GRACE_S, ServerState, hold_lock, is_healthy, live_leases
+from resources.llm.server_folder import STOP_GRACE_S, ServerState, is_healthy, live_leases
+from resources.locks import hold_lock
 from resources.processes import die_with_parent
 
 MAX_RESTARTS, RESTART_WINDOW_S = 3, 600.0
@@ -123,7 +124,7 @@ class Supervisor:
 
     def _stop_if_idle(self) -> bool:
         """Stop under the lock that clients take before they look for a living supervisor, so that none joins one that ends."""
-        with hold_lock(self.folder.parent / ".lock"):
+        with hold_lock(self.folder.parent / ".lock", f"stopping the idle server {self.folder.name}", on_wait=print):
             if live_leases(self.folder):
                 return False
             self._end_server()

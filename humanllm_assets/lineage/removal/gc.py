@@ -5,8 +5,8 @@ contract, published or not; with each of them stays everything that its manifest
 folder stays when any of its manifests is reached. Where a pointer is damaged, nobody knows which snapshot it protected: all of
 its partition are roots. Where a manifest is damaged, nobody knows what it was made from: no snapshot goes at all.
 
-How it keeps out of the way of running steps: nothing younger than `before` goes, nor any snapshot of a partition whose pointer
-moved since: a step that began after `before` can have pinned or sealed nothing else. Removing is renaming to a name that no
+No step runs meanwhile (`Home.steps_lock`). Still, nothing younger than `before` goes, nor any snapshot of a partition whose pointer
+moved since: people look at what is new. Removing is renaming to a name that no
 reader looks for and, when no step has published it again in a moment, deleting; a crash between the two leaves a folder that
 the next collection deletes.
 
@@ -30,6 +30,7 @@ from humanllm_assets.lineage.identity import find_prompts
 from humanllm_assets.lineage.inventory import Inventory
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import Damage, Key, Pointer, Snapshot, read_pointer
+from resources.processes import Holder
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -183,7 +184,7 @@ def _hide(r: Removal) -> Path | None:
         return r.path
     if _published(r):
         return None
-    trash = r.path.with_name(f"{TRASH}{r.path.name.lstrip('.')}-{os.getpid()}")
+    trash = r.path.with_name(f"{TRASH}{r.path.name.lstrip('.')}-{Holder.me()}")
     try:
         os.rename(r.path, trash)
     except FileNotFoundError:
@@ -199,7 +200,8 @@ def _published(r: Removal) -> bool:
 
 def _alive(trash: Path) -> bool:
     """Whether the collection that renamed a folder still runs."""
-    return os.path.exists(f"/proc/{trash.name.rsplit('-', 1)[1]}")
+    holder = Holder.parse(trash.name.removeprefix(TRASH).partition("-")[2])
+    return holder is not None and holder.lives
 
 
 def _newest(folder: Path) -> float:

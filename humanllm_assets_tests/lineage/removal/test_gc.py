@@ -16,6 +16,7 @@ from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.step import ContractFailed
 from humanllm_assets_tests.lineage.small_graph import World
 from resources.home import Home
+from resources.processes import Holder
 
 
 @pytest.fixture
@@ -159,14 +160,14 @@ def test_partitions_that_are_no_longer_declared_go_with_their_pointers(world):
 def test_leftovers_of_dead_steps_and_collections_go(world):
     world.run_all()
     folder = world.store.partition_folder("scaled", "a")
-    for name in (".writing-x", ".writing-x-work", f"{gc.TRASH}abc-{2**22 + 1}", f"{gc.TRASH}abc-{os.getpid()}"):
+    for name in (".writing-x", ".writing-x-work", f"{gc.TRASH}abc-{2**22 + 1}", f"{gc.TRASH}abc-{Holder.me()}"):
         (folder / name).mkdir()
     assert [r.path.name for r in found(world)] == [f"{gc.TRASH}abc-{2**22 + 1}"]
     old = time.time() - 2 * gc.DAY_S
     for name in (".writing-x", ".writing-x-work"):
         os.utime(folder / name, (old, old))
     remove(found(world))
-    assert sorted(p.name for p in folder.glob(".*")) == [f"{gc.TRASH}abc-{os.getpid()}"]
+    assert sorted(p.name for p in folder.glob(".*")) == [f"{gc.TRASH}abc-{Holder.me()}"]
 
 
 def test_a_snapshot_published_again_between_listing_and_removing_stays(world):
