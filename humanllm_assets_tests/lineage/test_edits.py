@@ -74,6 +74,12 @@ EDITS = [
         replace("thresholds:\n", "thresholds:\n  rules: {twitter: {min_chars: 250}}\n"),
         ("eligible_twitter",),
     ),
+    Edit(
+        "helper in the assets.py of another stage",
+        "humanllm_assets/sources/assets.py",
+        replace("if recorded != now:", "if now != recorded:"),
+        ("eligible_*", "amazon_core"),
+    ),
     Edit("quality labels kept", PROFILE, replace("[high, medium]", "[high]"), ("filtered_*",)),
     Edit("cap", PROFILE, replace("max_users_per_slice: 4", "max_users_per_slice: 3"), ("filtered_*",)),
     Edit("masks", "humanllm_assets/filtering/rewriting.py", replace(r"@\w{1,30}", r"@\w{1,31}"), ("filtered_*",)),
