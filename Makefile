@@ -2,9 +2,11 @@
 # make test   all tests
 # make ui     Dagster's UI on what `make demo` made
 # make lint   ruff, type checker, layers
+# make mutants   how many small mistakes the tests would notice (docs/mutants.md); half an hour, SAMPLE=0: every one, hours
 # Each sets up .venv from a bare python3 first, once. EXTRA=cuda installs vLLM for GPUs instead.
 PYTHON ?= python3
 EXTRA ?= cpu
+SAMPLE ?= 120
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready-$(EXTRA)
@@ -13,7 +15,7 @@ export GX_ANALYTICS_ENABLED = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 export VLLM_NO_USAGE_STATS = 1
 
-.PHONY: demo test ui lint setup clean
+.PHONY: demo test ui lint mutants setup clean
 demo: $(READY)
 	@$(VENV)/bin/humanllm demo
 
@@ -28,6 +30,10 @@ lint: $(READY)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
 	@$(VENV)/bin/lint-imports --no-cache
+
+mutants: $(READY)
+	@UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(VENV)/bin/uv pip install -q --python $(PY) -c constraints.txt -e '.[$(EXTRA),dev,mutants]'
+	@$(PY) benchmarks/mutants.py --sample $(SAMPLE)
 
 setup: $(READY)
 
