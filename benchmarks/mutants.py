@@ -118,12 +118,13 @@ class Mutant(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a mutant: killed, survived, or timed out, which counts as killed."""
+    """What became of a mutant: killed, survived, or timed out, which counts as killed. `by`: the test that noticed it."""
 
     mutant: Mutant
     outcome: str
     seconds: float
     difference: str
+    by: str
 
 
 def get_operators() -> dict[str, Operator]:
@@ -188,7 +189,6 @@ def draw(mutants: Sequence[Mutant], sample: int, seed: int) -> list[Mutant]:
 def run_pytest(folder: str, tests: Sequence[str], log: str) -> None:
     """Run tests in a copy of the tree; in a process of its own, which ends with pytest's exit status."""
     os.setsid()
-    os.nice(10)
     os.chdir(folder)
     os.environ.update(PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
@@ -245,7 +245,8 @@ class Copy:
         finally:
             file.write_text(text, encoding="utf-8")
         outcome = "survived" if status == 0 else "timed out" if status is None else "killed"
-        return Result(mutant, outcome, time.monotonic() - started, difference)
+        found = re.findall(r"^(?:FAILED|ERROR) humanllm_assets_tests/(\S+)", (self.folder / "pytest.log").read_text(), re.M)
+        return Result(mutant, outcome, time.monotonic() - started, difference, found[0] if found and status else "")
 
 
 def measure(free: Queue[Copy], group: str, tests: Sequence[str]) -> float:
@@ -308,8 +309,8 @@ def main() -> None:
             result = copy.try_one(mutant, limits[mutant.group])
             free.put(copy)
             results.append(result)
-            where = f"{mutant.file}:{mutant.line} {mutant.operator}"
-            print(f"[{len(results)}/{len(mutants)}] {result.outcome:<9} {where} ({result.seconds:.0f} s)", flush=True)
+            what = f"{mutant.file}:{mutant.line} {mutant.operator} ({result.seconds:.0f} s) {result.by}"
+            print(f"[{len(results)}/{len(mutants)}] {result.outcome:<9} {what}", flush=True)
 
         try:
             limits |= zip(tests, pool.map(lambda group: measure(free, group, tests[group]), tests), strict=True)
