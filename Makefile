@@ -3,9 +3,11 @@
 # make test-long   real files to scores with a real model, and 200 random edit scripts
 # make ui          Dagster's UI on what `make demo` made
 # make lint        ruff, type checker, layers
+# make mutants     how many small mistakes the tests would notice (docs/mutants.md); half an hour, SAMPLE=0: every one, hours
 # Each sets up .venv from a bare python3 first, once. EXTRA=cuda installs vLLM for GPUs instead.
 PYTHON ?= python3
 EXTRA ?= cpu
+SAMPLE ?= 120
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready-$(EXTRA)
@@ -14,15 +16,15 @@ export GX_ANALYTICS_ENABLED = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 export VLLM_NO_USAGE_STATS = 1
 
-.PHONY: demo test test-long ui lint setup clean
+.PHONY: demo test test-long ui lint mutants setup clean
 demo: $(READY)
 	@$(VENV)/bin/humanllm demo
 
 test: $(READY)
-	@$(PY) -m pytest -q -rs -m "not long"
+	@$(PY) -m pytest -q -rs -n 2 --dist loadgroup -m "not long"
 
 test-long: $(READY)
-	@HUMANLLM_EDIT_SCRIPTS=$${HUMANLLM_EDIT_SCRIPTS:-200} $(PY) -m pytest -q -rs -m "long or oracle"
+	@HUMANLLM_EDIT_SCRIPTS=$${HUMANLLM_EDIT_SCRIPTS:-200} $(PY) -m pytest -q -rs -n 2 --dist loadgroup -m "long or oracle"
 
 ui: $(READY)
 	@$(VENV)/bin/humanllm ui
@@ -32,6 +34,10 @@ lint: $(READY)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
 	@$(VENV)/bin/lint-imports --no-cache
+
+mutants: $(READY)
+	@UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(VENV)/bin/uv pip install -q --python $(PY) -c constraints.txt -e '.[$(EXTRA),dev,mutants]'
+	@$(PY) benchmarks/mutants.py --sample $(SAMPLE)
 
 setup: $(READY)
 

@@ -93,3 +93,10 @@ def project(tmp_path: Path, dummy: DummyServer) -> Project:
     profile_file = tmp_path / "small.yaml"
     profile_file.write_text(yaml.safe_dump(small_profile(dummy.base_url), sort_keys=False))
     return Project(tmp_path / "home", profile_file)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Real engines one after the other, in one of the processes: beside each other they are several times slower."""
+    for item in items:
+        if item.get_closest_marker("real_engine"):
+            item.add_marker(pytest.mark.xdist_group("real_engine"))

@@ -115,7 +115,7 @@ class SnapshotWriter:
         if table not in self._parts:
             self._parts[table] = pq.ParquetWriter(self.part(table), schema)
         self._parts[table].write_table(pa.Table.from_pylist(self._rows[table], schema=schema))
-        self._rows[table] = []
+        self._rows[table].clear()  # the list stays the one that `write` adds to
 
     def part(self, table: str) -> Path:
         """The file that appended rows go to before the writer is sealed."""

@@ -134,6 +134,12 @@ EDITS = [
         replace('text_kind="tweet"', 'text_kind="short post"'),
         ("task_datasets[writing_imitation-twitter]",),
     ),
+    Edit(
+        "helper in the assets.py of another stage",
+        "humanllm_assets/sources/assets.py",
+        replace("if recorded != now:", "if now != recorded:"),
+        READ,
+    ),
     Edit("quality labels kept", PROFILE, replace("[high, medium]", "[high]"), ("filtered_*",)),
     Edit("cap", PROFILE, replace("max_users_per_slice: 4", "max_users_per_slice: 3"), ("filtered_*",)),
     Edit("masks", "humanllm_assets/filtering/rewriting.py", replace(r"@\w{1,30}", r"@\w{1,31}"), ("filtered_*",)),

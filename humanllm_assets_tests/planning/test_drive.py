@@ -39,6 +39,34 @@ def test_a_failure_stops_what_is_behind_it_and_nothing_else(world):
     assert set(again.fresh) == {"raw[b]", "scaled[b]"} and again.computed == ["raw[a]", "scaled[a]", "total"]
 
 
+def test_a_parent_that_turns_out_equal_stops_the_wave_there(world):
+    run(world)
+    world.at_least = 1  # another identity, the same rows
+    summary = run(world)
+    assert set(summary.computed) == {"scaled[a]", "scaled[b]"} and set(summary.fresh) == {"raw[a]", "raw[b]", "total"}
+    world.at_least = 3
+    assert set(run(world).computed) == {"scaled[a]", "scaled[b]", "total"}
+
+
+def test_a_target_that_is_forced_runs_though_it_is_fresh_and_nothing_else_does(world):
+    run(world)
+    world.computed.clear()
+    graph = world.graph()
+    submitted = []
+
+    def submit(item: Item, force: bool) -> Future[str | None]:
+        submitted.append((item, force))
+        future: Future[str | None] = Future()
+        future.set_result(None)
+        return future
+
+    target = [Item("total", "")]
+    summary = drive(graph, world.store, target, submit, concurrency=2, echo=lambda line: None, force=True)
+    assert submitted == [(Item("total", ""), True)] and summary.computed == ["total"] and len(summary.fresh) == 4
+    only = drive(graph, world.store, target, submit, concurrency=2, echo=lambda line: None, force=True, only=True)
+    assert only.computed == ["total"] and only.fresh == []
+
+
 def test_what_may_not_start_is_held_with_what_is_behind_it(world):
     summary = run(world, allow=lambda item: "too dear" if item == ("scaled", "b") else None)
     assert summary.held == {"scaled[b]": "too dear"} and summary.skipped == ["total"]

@@ -229,11 +229,12 @@ def test_string_fields_are_bounded_by_the_role(tmp_path: Path) -> None:
         assert sent["schema"]["$defs"]["Inner"]["properties"]["title"]["maxLength"] == 30
 
 
-def test_thinking_is_switched_off_for_qwen3_alone(tmp_path: Path) -> None:
+def test_a_models_chat_template_arguments_are_sent_and_no_others(tmp_path: Path) -> None:
     with DummyServer() as server:
-        for name in ("dummy", "Qwen/Qwen3-8B"):
+        for arguments in ({}, {"enable_thinking": False}):
             with make_engine(tmp_path, [server.base_url]) as engine:
-                engine.add_model("other", engine.model("m").model_copy(update={"name": name}))
+                model = engine.model("m").model_copy(update={"name": "Qwen/Qwen3-8B", "chat_template_arguments": arguments})
+                engine.add_model("other", model)
                 ask(engine, make_requests(1), make_role(model="other"))
         assert "chat_template_kwargs" not in server.bodies[0]
         assert server.bodies[1]["chat_template_kwargs"] == {"enable_thinking": False}

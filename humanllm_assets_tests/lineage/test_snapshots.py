@@ -1,0 +1,91 @@
+"""Laws of stored tables and of references to stored snapshots."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, hash_table
+from humanllm_assets_tests.lineage.small_graph import NUMBERS, World
+
+ROWS = 25_000  # several in every bucket of the hash, and more than DuckDB reads at once
+Row = tuple[int, str]
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return [(i, f"text {i % 1000}") for i in range(ROWS)]
+
+
+def hash_of(folder: Path, rows: Sequence[Row], row_group_size: int = ROWS, compression: str = "zstd") -> tuple[int, str]:
+    path = folder / "table.parquet"
+    table = pa.table({"n": [n for n, _ in rows], "text": [text for _, text in rows]})
+    pq.write_table(table, path, row_group_size=row_group_size, compression=compression)
+    with duckdb.connect(config={"threads": 2}) as con:
+        return hash_table(con, path)
+
+
+def test_the_hash_of_a_large_table_does_not_depend_on_how_its_rows_are_ordered_and_stored(tmp_path, rows):
+    count, content = hash_of(tmp_path, rows)
+    assert count == ROWS
+    shuffled = random.Random(1).sample(rows, ROWS)
+    assert hash_of(tmp_path, rows[::-1]) == hash_of(tmp_path, shuffled, 1000, "snappy") == (count, content)
+
+
+@pytest.mark.parametrize("place", [0, ROWS // 2, ROWS - 1])
+def test_one_changed_row_anywhere_in_a_large_table_changes_its_hash(tmp_path, rows, place):
+    changed = list(rows)
+    changed[place] = (changed[place][0], "another text")
+    assert hash_of(tmp_path, changed)[1] != hash_of(tmp_path, rows)[1]
+
+
+def test_a_row_that_is_there_twice_counts_twice(tmp_path, rows):
+    assert hash_of(tmp_path, [*rows, rows[0]])[1] not in (hash_of(tmp_path, rows)[1], hash_of(tmp_path, [*rows, rows[1]])[1])
+
+
+def test_the_hash_knows_which_value_stands_in_which_column(tmp_path):
+    def hash_columns(**columns: list[str]) -> str:
+        pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+        with duckdb.connect() as con:
+            return hash_table(con, tmp_path / "t.parquet")[1]
+
+    assert hash_columns(a=["x"], b=["y"]) == hash_columns(b=["y"], a=["x"]) != hash_columns(a=["y"], b=["x"])
+    assert hash_columns(a=["x"]) != hash_columns(b=["x"])
+
+
+@pytest.mark.parametrize("batch", [1, 700, 3000], ids=["one by one", "in several calls", "in one call"])
+def test_every_row_that_is_written_is_stored(tmp_path, batch):
+    store, rows = SnapshotStore(tmp_path), [{"id": f"x{i:05}", "n": i} for i in range(3000)]
+    writer = store.begin("raw", "a", {"rows": NUMBERS})
+    for start in range(0, len(rows), batch):
+        writer.write("rows", rows[start : start + batch])
+    with duckdb.connect() as con:
+        sealed = writer.seal(con)
+    assert sealed.tables["rows"].rows == 3000
+    assert pq.read_table(writer.folder / "rows.parquet").to_pylist() == rows
+
+
+def test_equal_rows_are_equal_bytes_whatever_the_order_in_which_they_came(tmp_path):
+    content = []
+    for name, order in (("one", 1), ("two", -1)):
+        world = World(tmp_path / name, source={"a": dict(list({f"x{i:05}": i for i in range(3000)}.items())[::order])})
+        world.run("raw", "a")
+        content.append(world.store.published("raw", "a").path("rows").read_bytes())
+    assert content[0] == content[1]
+
+
+def test_a_parent_whose_manifest_is_not_the_one_that_the_child_read_is_refused(tmp_path):
+    world = World(tmp_path)
+    world.run_all()
+    (ref,) = world.store.published("scaled", "a").manifest.upstream
+    assert world.store.by_ref(ref).item == ("raw", "a")
+    path = world.store.partition_folder("raw", "a") / ref.data_version / ref.manifest
+    path.write_text(path.read_text().replace('"run_id": "run"', '"run_id": "RUN"'))
+    with pytest.raises(SnapshotError, match=r"the manifest of raw\[a\] .* was altered"):
+        world.store.by_ref(ref)
