@@ -11,10 +11,11 @@ Defaults are the paper's values (HumanLLM, KDD 2026, sections 2.1-3.2); `local.y
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
@@ -27,6 +28,7 @@ from resources.thresholds import Thresholds
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PROFILES = Path(__file__).resolve().parent / "profiles"
+_MOST_VALUES = 100_000  # of a profile; the paper's has some 700
 
 PROFILE_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_profiles)
 SCENARIO_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_scenarios)
@@ -78,6 +80,18 @@ class ProfileError(Explained):
 # ---- sources ---------------------------------------------------------------------------------------------------------
 
 
+def _stay_inside(pattern: str) -> str:
+    path = PurePath(pattern)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(
+            f"`{pattern}` leads out of the source's folder; name a file in it, and set `folder` to where the files are"
+        )
+    return pattern
+
+
+FilePattern = Annotated[str, AfterValidator(_stay_inside)]
+
+
 class Slice(Strict):
     """One partition of a source: a subreddit, a Twitter shard group, a blog chunk, an Amazon category.
 
@@ -85,8 +99,8 @@ class Slice(Strict):
     Reddit comments answer. Relative names are taken from the source's folder.
     """
 
-    files: list[str] = Field(min_length=1)
-    context_files: list[str] = []
+    files: list[FilePattern] = Field(min_length=1)
+    context_files: list[FilePattern] = []
 
 
 class Source(Strict):
@@ -367,9 +381,17 @@ def parse_profile(text: str, origin: str) -> Profile:
             known one.
     """
     try:
+        if (values := _count_values(yaml.compose(text, yaml.SafeLoader))) > _MOST_VALUES:
+            raise ProfileError(
+                f"{origin} stands for {values:,.0f} values with its `*` references filled in, of {_MOST_VALUES:,} at most; remove some"
+            )
         raw = yaml.safe_load(text)
     except yaml.YAMLError as e:
         raise ProfileError(f"{origin} is not valid YAML: {' '.join(str(e).split())}") from e
+    except RecursionError as e:
+        raise ProfileError(
+            f"{origin} is nested too deeply to be a profile; see resources/profiles/local.yaml for an example"
+        ) from e
     if not isinstance(raw, dict):
         raise ProfileError(f"{origin} must hold a mapping; see resources/profiles/local.yaml for an example")
     unset: set[str] = set()
@@ -378,6 +400,20 @@ def parse_profile(text: str, origin: str) -> Profile:
     except ValidationError as e:
         lines = [f"  {'.'.join(map(str, p['loc'])) or 'profile'}: {_explain(p)}" for p in e.errors()]
         raise ProfileError(f"{origin} cannot be used:\n" + "\n".join(lines)) from e
+
+
+def _count_values(root: yaml.Node | None) -> float:
+    """Values of a YAML text once its references are filled in: a text of a few lines can stand for billions of them."""
+    known: dict[int, float] = {}
+
+    def count(node: yaml.Node) -> float:
+        if id(node) not in known:
+            known[id(node)] = math.inf  # until it is counted: one that holds itself has no end
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            known[id(node)] = 1 + sum(count(n) for part in parts for n in (part if isinstance(part, tuple) else (part,)))
+        return known[id(node)]
+
+    return count(root) if root else 0
 
 
 def _explain(problem: Any) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 URL_VARIABLE = "HUMANLLM_DOCS_URL"
 PORT = 3070
@@ -44,8 +44,17 @@ def index_html(folder: Path) -> str:
     )
 
 
+def _is_ours(host: str) -> bool:
+    """Whether a Host header names this server: a page elsewhere could give itself a name that leads here, and read along."""
+    named = urlsplit(os.environ.get(URL_VARIABLE, "")).hostname
+    return (urlsplit(f"//{host}").hostname or "?") in {"127.0.0.1", "localhost", "::1", named}
+
+
 class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
+        if not _is_ours(self.headers.get("Host", "")):
+            self.send_error(403, f"open this page under its own address, or name it in {URL_VARIABLE}")
+            return
         if self.path.partition("?")[0] not in ("/", "/index.html"):
             super().do_GET()
             return
@@ -55,6 +64,11 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def translate_path(self, path: str) -> str:
+        """The file behind an address; one that is not there for a link that leads out of the folder."""
+        found = Path(super().translate_path(path))
+        return str(found) if found.resolve().is_relative_to(Path(self.directory).resolve()) else os.devnull + "/outside"
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent: a page view is no event of the pipeline."""

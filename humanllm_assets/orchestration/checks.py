@@ -15,6 +15,7 @@ import dagster as dg
 
 from humanllm_assets.contracts.docs_server import page_url
 from humanllm_assets.contracts.suite import SEVERITIES, Contract
+from humanllm_assets.pages.markdown import escape_markdown
 
 _FAILING_ROWS = 100  # shown in the UI; the verdict holds 20 per expectation
 
@@ -90,7 +91,8 @@ def _result(
         asset_key=key,
         severity=dg.AssetCheckSeverity.ERROR if errors or severity == "critical" else dg.AssetCheckSeverity.WARN,
         metadata=metadata,
-        description="; ".join(f"{e['expected']}: {e['actual']}" for e in bad[:5]) or f"all {len(rows)} expectations hold",
+        description="; ".join(escape_markdown(f"{e['expected']}: {e['actual']}") for e in bad[:5])
+        or f"all {len(rows)} expectations hold",
     )
 
 

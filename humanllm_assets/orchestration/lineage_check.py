@@ -18,6 +18,7 @@ from humanllm_assets.lineage.inventory import read_publication
 from humanllm_assets.lineage.items import NO_PARTITION, Item
 from humanllm_assets.lineage.manifests import Damage, Snapshot
 from humanllm_assets.lineage.snapshots import SnapshotStore
+from humanllm_assets.pages.markdown import escape_markdown
 from resources.home import Home
 from resources.profile import Profile
 
@@ -41,7 +42,7 @@ def summarise_lineage(store: SnapshotStore, checkpoint: Snapshot) -> str:
         numbers = [cells.get((s, task), 0) for s in sources]
         lines.append(f"| {task} | {' | '.join(f'{n:,}' for n in numbers)} | {sum(numbers):,} |")
     lines += ["", "| user | samples | consumed |", "|---|---:|---:|"]
-    lines += [f"| {u['user_id']} | {u['samples']:,} | {u['consumed']:,} |" for u in found["top_users"]]
+    lines += [f"| {escape_markdown(u['user_id'])} | {u['samples']:,} | {u['consumed']:,} |" for u in found["top_users"]]
     lines += ["", f"![samples by task and source](data:image/png;base64,{_plot(cells, sources)})", ""]
     lines.append(f"From the checkpoint to the raw files: `humanllm audit checkpoint {m.partition}@{m.data_version}`")
     return "\n".join(lines)

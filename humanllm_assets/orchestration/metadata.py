@@ -12,6 +12,7 @@ from humanllm_assets.lineage.manifests import Manifest, Snapshot
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore
 from humanllm_assets.lineage.step import Outcome
 from humanllm_assets.orchestration.lineage_check import summarise_lineage
+from humanllm_assets.pages.markdown import escape_markdown
 
 
 def describe_snapshot(snapshot: Snapshot, outcome: Outcome | None, store: SnapshotStore) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def describe_snapshot(snapshot: Snapshot, outcome: Outcome | None, store: Snapsh
     if counts.dropped:
         metadata["dropped"] = _two_columns("reason", "rows", counts.dropped)
     if m.allow_stale:
-        metadata["allow_stale"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in m.allow_stale))
+        metadata["allow_stale"] = dg.MetadataValue.md("\n".join(f"- {escape_markdown(line)}" for line in m.allow_stale))
     if m.stages:
         metadata["stages"] = dg.MetadataValue.json({k: v.model_dump() for k, v in m.stages.items()})
     if m.usage:

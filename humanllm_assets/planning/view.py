@@ -11,6 +11,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
+from humanllm_assets.pages.markdown import escape_markdown
 from humanllm_assets.planning.forecast import Forecast
 from humanllm_assets.planning.refresh_plan import Plan, sum_forecasts
 
@@ -165,8 +166,8 @@ def as_markdown(plan: Plan) -> str:
         return f"Everything is up to date ({plan.looked_at} partitions)."
     lines = ["| partition | why | LLM calls | journal | tokens | time | cost |", "|---|---|--:|--:|--:|--:|--:|"]
     for s, f in plan.items:
-        why = "; ".join(s.reasons[:_SHOWN]).replace("|", "\\|").replace("\n", " ")
-        lines.append(f"| {str(s.item).replace('|', chr(92) + '|')} | {why} | {' | '.join(_cells(f))} |")
+        why = escape_markdown("; ".join(s.reasons[:_SHOWN]))
+        lines.append(f"| {escape_markdown(s.item)} | {why} | {' | '.join(_cells(f))} |")
     sums = sum_forecasts(plan.forecasts())
     lines += [
         "",

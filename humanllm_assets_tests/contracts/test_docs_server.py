@@ -58,3 +58,29 @@ def test_only_the_folder_is_served_and_only_on_loopback(served: tuple[Path, str]
         get(f"{base}/../secret.html")
     with make_server(served[0], 0) as other:
         assert other.server_address[0] == "127.0.0.1"
+
+
+def test_a_link_in_the_folder_serves_nothing_outside_it(served: tuple[Path, str]) -> None:
+    folder, base = served
+    (folder / "inside.html").write_text("page")
+    (folder / "same.html").symlink_to(folder / "inside.html")
+    (folder / "out.html").symlink_to(folder.parent / "secret.html")
+    (folder / "up").symlink_to(folder.parent)
+    assert get(f"{base}/same.html") == "page"
+    for page in ("out.html", "up/secret.html", "up/"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(f"{base}/{page}")
+
+
+@pytest.mark.parametrize("host", ["attacker.example", "attacker.example:3070", "127.0.0.1.attacker.example", ""])
+def test_a_name_that_somebody_else_gave_this_server_is_refused(served: tuple[Path, str], host: str) -> None:
+    request = urllib.request.Request(served[1], headers={"Host": host})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=5)
+
+
+def test_the_name_that_the_user_gave_it_is_served(served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URL_VARIABLE, "https://pages.example/docs")
+    request = urllib.request.Request(served[1], headers={"Host": "pages.example"})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        assert response.status == 200

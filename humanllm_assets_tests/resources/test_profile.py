@@ -45,6 +45,33 @@ def test_an_unknown_task_of_a_benchmark_names_the_nearest_one():
         parse_profile(LOCAL.replace(old, "<<: *choice, task: social_q"), "mine.yaml")
 
 
+@pytest.mark.parametrize("pattern", ["../secret.ndjson", "/etc/passwd", "a/../../b.ndjson", "", "."])
+def test_a_pattern_that_leads_out_of_the_sources_folder_is_refused(pattern):
+    text = LOCAL.replace("files: [askdaily_submissions.ndjson]", f"files: ['{pattern}']")
+    with pytest.raises(ProfileError, match=r"sources\.reddit\.slices\.askdaily\.files\.0: `.*` leads out of the source's folder"):
+        parse_profile(text, "mine.yaml")
+
+
+def bomb(line: str) -> str:
+    return "x0: &x0 {a: 1}\n" + "".join(f"x{n}: &x{n} {line.format(n - 1)}\n" for n in range(1, 40))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bomb("[*x{0}, *x{0}]"), "stands for .* values with its `\\*` references filled in, of 100,000 at most"),
+        (bomb("{{<<: [*x{0}, *x{0}]}}"), "stands for .* values"),
+        ("x: &x [*x]", "stands for inf values"),
+        ("x: " + "[" * 100_000, "is nested too deeply"),
+        ("x: " + "{a: " * 5_000 + "1" + "}" * 5_000, "is nested too deeply"),
+    ],
+)
+def test_a_profile_that_unfolds_without_end_is_one_sentence(text, message):
+    with pytest.raises(ProfileError, match=f"mine.yaml {message}"):
+        parse_profile(text, "mine.yaml")
+
+
 def test_a_missing_profile_lists_the_known_ones():
     with pytest.raises(ProfileError, match="profile `laptop` does not exist .*local, paper"):
         load_profile("laptop")
