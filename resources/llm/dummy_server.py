@@ -242,7 +242,13 @@ class DummyServer:
         said = max(1, len(_WORD.findall(content)))
         usage = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
         return _json(
-            {"id": f"dummy-{key[:16]}", "object": "chat.completion", "model": self.model, "choices": [choice], "usage": usage}
+            {
+                "id": f"dummy-{key[:16]}",
+                "object": "chat.completion",
+                "model": body.get("model", self.model),
+                "choices": [choice],
+                "usage": usage,
+            }
         )
 
 
