@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from resources.errors import Explained
 from resources.thresholds import Strict, Thresholds
@@ -112,8 +112,6 @@ class Model(Strict):
     inherits them. Prices, where given, stand in place of the engine's.
     """
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # a key or an address with a password must not show up in an error
-
     name: str
     revision: str
     path: str | None = None
@@ -133,6 +131,10 @@ class Model(Strict):
             raise ValueError("give the model a `path`, a `package` or `endpoints`")
         if not self.endpoints and (self.api_key_env or self.dialect != "vllm"):
             raise ValueError("`api_key_env` and `dialect` are about `endpoints`; give the model some, or remove them")
+        if any(not url.startswith(("http://", "https://", "${")) for url in self.endpoints):
+            raise ValueError("`endpoints` are addresses that begin with http:// or https://")
+        if self.api_key_env and any("@" in url.partition("//")[2].partition("/")[0] for url in self.endpoints):
+            raise ValueError("give either `api_key_env` or a user in the address of `endpoints`")
         if self.dialect == "openai" and self.chat_template_arguments:
             raise ValueError(
                 "servers of the dialect `openai` take no `chat_template_arguments`; remove them, or set `dialect: vllm`"

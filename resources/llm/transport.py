@@ -36,6 +36,7 @@ LONGEST_REST_S = 10.0  # of an endpoint that fails, before one request tries it 
 RESTS_AFTER = 3  # failures in a row after which an endpoint gets no more requests but one at a time
 FIRST_CONTACT_S = 60.0  # an endpoint that never answered is not waited for longer: its address may be wrong
 LEAST_TRIES = 3  # of one request, however little patience there is
+TRIES_WITHOUT_TEXT = 6  # of a request that a server accepts and answers with no text: patience does not mend that
 SLOWED_BY = (429, 503, 529)  # statuses by which servers say that they are asked too much
 _SAID_EVERY_S = 10.0
 
@@ -74,6 +75,10 @@ class Endpoint:
     shunned_until: float = 0.0
     """While others answer, it gets no request before that time."""
     _failed_at: float = 0.0
+
+    def forget_failures(self) -> None:
+        """Look at it afresh."""
+        self.failures, self.nonsense, self.failing_since, self.resting_until, self.wrong = 0, 0, None, 0.0, ""
 
     def rest(self, now: float) -> None:
         """No request for a while, the longer the more often it has failed."""
@@ -205,6 +210,8 @@ class Transport:
             elif server and pool.endpoints[0].url != chat_address(server.base_url):
                 pool.endpoints = [_endpoint(server.base_url)]
             pool.server = server
+            for endpoint in pool.endpoints:
+                endpoint.forget_failures()  # what stopped an earlier call may have been mended
         return pool
 
     def release(self, pool: Pool) -> None:
@@ -263,19 +270,19 @@ class Transport:
             tries, first_failed = tries + 1, first_failed or now
             if endpoint.refuses:
                 continue  # whoever finds all endpoints so waits in `_wait_for_endpoint`
-            if tries >= LEAST_TRIES and self._is_over(pool, said, row, first_failed):
+            if self._is_over(pool, said, row, first_failed, tries):
                 if row.at_last is Outcome.DOUBTFUL:
                     return _refuse(pool, said, row)
                 raise _unanswered(pool, endpoint)
             await asyncio.sleep(random.uniform(0.5, 1.5) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries - 1, 16)))
 
-    def _is_over(self, pool: Pool, said: Said, row: Row, first_failed: float) -> bool:
+    def _is_over(self, pool: Pool, said: Said, row: Row, first_failed: float, tries: int) -> bool:
         """Whether a request that failed several times is tried no more."""
         if said.status == 200 and row.at_last is Outcome.DOUBTFUL:
-            return True  # no time will make that a text
+            return tries >= TRIES_WITHOUT_TEXT
         # A server that is asked too much and answers others will come to this one.
         since = max(first_failed, pool.latest_answer) if said.status in SLOWED_BY else first_failed
-        return time.monotonic() - since > self._config.patience_s
+        return tries >= LEAST_TRIES and time.monotonic() - since > self._config.patience_s
 
     async def _post(self, pool: Pool, endpoint: Endpoint, body: bytes) -> tuple[Said, float]:
         """One HTTP request: what came of it, and for how many seconds the server asks to be left alone."""
