@@ -88,8 +88,8 @@ QUARANTINE = define_table(
 FAILURES = define_table(
     ("item_id", "VARCHAR", "record or item that was asked about"),
     ("prompt", "VARCHAR", "name of the prompt"),
-    ("reason", "VARCHAR", "cut_off, invalid or refused"),
-    ("raw", "VARCHAR", "the last raw reply"),
+    ("reason", "VARCHAR", "why there is no answer, such as cut_off, invalid or refused:400 (docs/answers.md)"),
+    ("raw", "VARCHAR", "the last raw reply, or what the server said instead"),
 )
 PHRASES[FAILURES] = lambda found: "no valid answer: " + ", ".join(sorted(f"{r['prompt']} ({r['reason']})" for r in found.rows))
 RAW_FILES = define_table(

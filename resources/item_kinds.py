@@ -9,17 +9,30 @@ it uses in its own identity or contract, so that a new metric makes no persona s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, create_model
 
 from resources.errors import Explained
 
 METRICS = ("hallucination", "coverage", "conciseness", "relevance", "fidelity", "novelty", "leakage", "overall")
-Score = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def read_score(value: Any) -> Any:
+    """A score as servers without constrained decoding write it: 8, "8" and 8.0 are the same; everything else stays what it is, but
+    no truth value is a number."""
+    if isinstance(value, bool):
+        raise ValueError("a truth value is no score")
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.0+)?\s*", value):
+        value = float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Score = Annotated[Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], BeforeValidator(read_score)]
 
 
 class IncompleteKind(Explained):

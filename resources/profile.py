@@ -114,13 +114,20 @@ class Source(Strict):
 
 
 class Model(Strict):
-    """A model by name and revision (identity) and where this environment finds it (execution).
+    """A model by name and revision (identity), where this environment finds it and how its servers are asked (execution).
 
     Exactly one of `path` (folder with safetensors), `package` (a Python package that carries a GGUF file) or `endpoints`
     (given OpenAI-compatible servers; the model is then never loaded here) must be set. `path` may also accompany
     `endpoints`, for its tokenizer. `chat_template_arguments` are what the model's chat template is rendered with besides the
     messages, when it is asked and when it is trained (identity); a model trained from it inherits them. Qwen3 thinks unless it
     gets `enable_thinking: false`.
+
+    endpoints: a server, the base of an API as its documentation prints it, or the whole address of its chat completions.
+    api_key_env: name of the environment variable that holds the endpoints' key; the key itself stands in no file.
+    dialect: which fields the endpoints know. `vllm` knows all that a role can say; `openai` has no `repetition_penalty` and no
+    chat-template arguments: a role or model that needs them is refused there, because its answers would not be what it says.
+    server_args: extra arguments of a locally started `vllm serve`, after those of `engine.server_args`; a model trained from it
+    inherits them. Prices, where given, stand in place of the engine's.
     """
 
     name: str
@@ -128,13 +135,28 @@ class Model(Strict):
     path: str | None = None
     package: str | None = None
     endpoints: tuple[str, ...] = ()
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    dialect: Literal["vllm", "openai"] = "vllm"
     max_model_len: int = 8192
+    server_args: tuple[str, ...] = ()
     chat_template_arguments: dict[str, bool | int | str] = {}
+    price_per_million_input: float | None = Field(default=None, ge=0)
+    price_per_million_output: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _somewhere(self) -> Model:
         if not (self.path or self.package or self.endpoints):
             raise ValueError("give the model a `path`, a `package` or `endpoints`")
+        if not self.endpoints and (self.api_key_env or self.dialect != "vllm"):
+            raise ValueError("`api_key_env` and `dialect` are about `endpoints`; give the model some, or remove them")
+        if any(not url.startswith(("http://", "https://", "${")) for url in self.endpoints):
+            raise ValueError("`endpoints` are addresses that begin with http:// or https://")
+        if self.api_key_env and any("@" in url.partition("//")[2].partition("/")[0] for url in self.endpoints):
+            raise ValueError("give either `api_key_env` or a user in the address of `endpoints`")
+        if self.dialect == "openai" and self.chat_template_arguments:
+            raise ValueError(
+                "servers of the dialect `openai` take no `chat_template_arguments`; remove them, or set `dialect: vllm`"
+            )
         return self
 
     @property
@@ -144,8 +166,8 @@ class Model(Strict):
         return identity | ({"chat_template_arguments": self.chat_template_arguments} if self.chat_template_arguments else {})
 
     def trained(self, name: str, revision: str, folder: Path) -> Model:
-        """A model that was trained from this one: its own name and weights, asked as this one is."""
-        inherited = {"max_model_len": self.max_model_len, "chat_template_arguments": self.chat_template_arguments}
+        """A model that was trained from this one: its own name and weights, served and asked as this one is."""
+        inherited = {field: getattr(self, field) for field in ("max_model_len", "server_args", "chat_template_arguments")}
         return Model(name=name, revision=revision, path=str(folder), **inherited)
 
 
@@ -171,7 +193,8 @@ class Engine(Strict):
     """How answers are got. Execution only: never part of an identity."""
 
     concurrency: int = 256  # requests in flight over all endpoints
-    timeout_s: float = 3600
+    timeout_s: float = 3600  # of one request, its time in the server's queue included
+    patience_s: float = Field(default=300, ge=0)  # how long failures that may pass are waited for before a step stops
     server_args: list[str] = []  # extra arguments of a locally started `vllm serve`
     server_env: dict[str, str] = {}
     start_timeout_s: float = 900
@@ -181,9 +204,14 @@ class Engine(Strict):
     price_per_million_input: float = 0.0
     price_per_million_output: float = 0.0
 
-    def cost(self, input_tokens: float, output_tokens: float) -> float:
-        """Money for so many tokens, in the currency of the prices."""
-        return (input_tokens * self.price_per_million_input + output_tokens * self.price_per_million_output) / 1e6
+    def cost(self, input_tokens: float, output_tokens: float, model: Model | None = None) -> float:
+        """Money for so many tokens of a model, in the currency of the prices: the model's own, else the engine's."""
+        price_in, price_out = self.price_per_million_input, self.price_per_million_output
+        if model and model.price_per_million_input is not None:
+            price_in = model.price_per_million_input
+        if model and model.price_per_million_output is not None:
+            price_out = model.price_per_million_output
+        return (input_tokens * price_in + output_tokens * price_out) / 1e6
 
 
 # ---- training and evaluation -----------------------------------------------------------------------------------------

@@ -143,9 +143,8 @@ def replies(
     """Ask lazily; yield each question with its value, in the order of the replies.
 
     The value is the validated answer; for a prompt without schema the text, or `Ranked` where the question asked for
-    log-probabilities; or `Failed`. A free text that reached the token limit counts as it stands; a blank one is `Failed`, but not
-    where log-probabilities were asked for. A failed request also becomes a row of the table `failures`. Memory holds only the rows
-    in flight.
+    log-probabilities; or `Failed`, never an answer. A free text that reached the token limit counts as it stands. A failed request
+    also becomes a row of the table `failures`. Memory holds only the rows in flight.
     """
 
     waiting: dict[str, Question] = {}
@@ -174,9 +173,9 @@ def _value_of(question: Question, reply: LLMReply) -> Any:
         value = reply.raw
     if value is None:
         return Failed(reply.reason or "invalid")
-    if question.logprobs:
-        return Ranked(str(value), reply.top)
-    return Failed("empty") if isinstance(value, str) and not value.strip() else value
+    if isinstance(value, str) and not value.strip():
+        return Failed("empty")
+    return Ranked(str(value), reply.top) if question.logprobs else value
 
 
 def llm_measures(step: Step, counts: Tally) -> None:

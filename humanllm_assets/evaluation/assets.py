@@ -235,7 +235,9 @@ def _benchmark_scores(step: Step) -> None:
     step.write(kind.answers_table, [{c: a.get(c) for c in columns} for a in answers])
     step.write("summary", kind.summarise(items, answers))
     rows_per_item = len({a.get("metric") for a in answers}) or 1
-    step.count(entered=len(items) * rows_per_item, kept=len(answers), dropped={})
+    # A text that was not written or not judged keeps its rows, without a score; a choice that was not answered has none.
+    unanswered = counts.failed.total() if kind.answers_table == "answers" else 0
+    step.count(entered=len(items) * rows_per_item, kept=len(answers), dropped={"unanswered": unanswered} if unanswered else {})
     invalid = sum(a[_VERDICTS[kind.answers_table]] is None for a in answers)
     step.measures |= {"items": len(items), "invalid_rate": invalid / len(answers) if answers else 0.0}
     llm_measures(step, counts.check())

@@ -112,18 +112,19 @@ def score_choices(
     own_models: Iterable[str] = (),
     first_character: bool = False,
 ) -> Iterator[Row]:
-    """Rows of `answers`, one per question (whose row is the item), in the order given; `n_options`: how many were shown.
+    """Rows of `answers`, one per answered question (whose row is the item), in the order given; `n_options`: how many were shown.
 
-    `chosen` and `correct` are labels of the item; `position` is the place of the true option as shown. A question without reply is
-    answered by the empty text, which is invalid.
+    `chosen` and `correct` are labels of the item; `position` is the place of the true option as shown. A question without an
+    answer has no row: it is neither right nor wrong, and stands in `failures`.
     """
     own = tuple(own_models)
-    for question, value in asked:
+    for question, reply in asked:
+        if isinstance(reply, Failed):
+            continue
         item = question.row
         options = shown_options(item, own)
         labels = [o["label"] for o in options]
         position = next(n for n, o in enumerate(options) if o["item_label"] == item["correct"])
-        reply = Ranked("") if isinstance(value, Failed) else value
         label = parse_choice(reply.text, labels, first_character)
         chosen = None if label is None else options[labels.index(label)]["item_label"]
         yield {

@@ -145,6 +145,7 @@ class Forecaster:
         self._records: dict[str, Record] = {}
         self._shares: dict[Item, float] = {}  # of a stale partition's questions (or content), how much is new
         self._weights: dict[Item, int] = {}  # questions of stale partitions
+        self._models: dict[tuple[str, str], str] = {}  # by asset and label
 
     def close(self) -> None:
         """Give back the rehearsal's journal."""
@@ -203,6 +204,7 @@ class Forecaster:
         certain = sum(a.missing for a in asked)
         for a in asked:
             label = a.label.replace(partition, "*") if partition else a.label
+            self._models[node.name, label] = a.model
             calls = a.missing + len(unanswered - a.keys) * record.ratio(label, first)
             expected[label] = expected.get(label, 0) + calls * (1 + record.retries_per_question(label))
             first = first or (label if a.open else "")
@@ -241,6 +243,14 @@ class Forecaster:
                 shares.append(sum(self._shares.get(p, 0.0) for p in parents) / len(parents))
         return min(1.0, max([*shares, new / asked if asked else 0.0]))
 
+    def _cost(self, node: Node, label: str, calls: float) -> float:
+        """Of calls with a label, by the prices of its model; by the highest of the profile while the model is not known."""
+        profile, record = self._runtime.profile, self._record(node.name)
+        asked, replied = (calls * (record.per_call(label, field) or 0) for field in ("input_tokens", "output_tokens"))
+        known = self._models.get((node.name, label))
+        models = [profile.models[known]] if known in profile.models else [None, *profile.models.values()]
+        return max(profile.engine.cost(asked, replied, model) for model in models)
+
     def _forecast(
         self, node: Node, expected: dict[str, float], calls: int, certain: int, exact: bool, hits: int, note: str
     ) -> Forecast:
@@ -249,7 +259,7 @@ class Forecaster:
             return None if None in each.values() else sum(expected[label] * (mean or 0) for label, mean in each.items())
 
         asked, replied, seconds = total("input_tokens"), total("output_tokens"), total("seconds")
-        cost = None if asked is None or replied is None else self._runtime.profile.engine.cost(asked, replied)
+        cost = None if asked is None or replied is None else sum(self._cost(node, label, n) for label, n in expected.items() if n)
         return Forecast(
             calls=calls,
             certain=certain,

@@ -117,7 +117,7 @@ def make_plan(profile: Profile, graph: Graph, home: Home, names: Sequence[str] =
         items = tuple((s, forecaster.forecast(s)) for s in stale)
     assets = {i.asset for i in wanted}
     removed = tuple(i for i in find_undeclared(graph, runtime.store) if not names or i.asset in assets)
-    priced = bool(profile.engine.price_per_million_input or profile.engine.price_per_million_output)
+    priced = any(profile.engine.cost(1, 1, model) for model in [None, *profile.models.values()])
     return Plan(profile.name, tuple(names), len(wanted), items, removed, priced)
 
 

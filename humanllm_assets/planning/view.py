@@ -167,7 +167,7 @@ def as_markdown(plan: Plan) -> str:
     lines = ["| partition | why | LLM calls | journal | tokens | time | cost |", "|---|---|--:|--:|--:|--:|--:|"]
     for s, f in plan.items:
         why = escape_markdown("; ".join(s.reasons[:_SHOWN]))
-        lines.append(f"| {escape_markdown(s.item)} | {why} | {' | '.join(_cells(f))} |")
+        lines.append(f"| {str(s.item).replace('|', chr(92) + '|')} | {why} | {' | '.join(_cells(f))} |")
     sums = sum_forecasts(plan.forecasts())
     lines += [
         "",

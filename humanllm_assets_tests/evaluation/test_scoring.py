@@ -206,7 +206,20 @@ def test_role_of_a_contestant_follows_the_benchmark():
     assert contestant_role(base, Benchmark(kind="tombench", folder="f"), "y").repetition_penalty == 1.0
 
 
-def test_a_question_without_reply_is_answered_wrongly_by_the_empty_text():
-    question, _ = reply(item(1), "")
-    (answer,) = sc.score_choices([(question, Failed("refused:400"))], "base")
-    assert (answer["reply"], answer["chosen"], answer["is_correct"], answer["rank"]) == ("", None, False, None)
+def test_a_question_without_an_answer_is_neither_right_nor_wrong():
+    """A refusal lowers no accuracy: 2 of the 3 answered questions are right."""
+    items = [item(n) for n in range(4)]
+    asked = [reply(i, text) for i, text in zip(items, "AAB", strict=False)]
+    failed = (Question(items[3]["item_id"], "", Verbatim("choice"), {}, items[3]), Failed("refused:400"))
+    answers = list(sc.score_choices([failed, *asked], "base"))
+    assert [a["item_id"] for a in answers] == [i["item_id"] for i in items[:3]]
+    found = {r["metric"]: r for r in sc.summarise_choices(items, answers)}
+    assert found["accuracy"]["value"] == pytest.approx(2 / 3) and found["accuracy"]["n"] == 3
+    assert found["invalid_rate"]["value"] == 0
+
+
+def test_a_tombench_question_is_decided_by_the_asks_that_were_answered():
+    items = [tom("q:0", n, "Belief: x", "s") for n in range(5)] + [tom("q:1", n, "Belief: x", "s") for n in range(5)]
+    failed = [(Question(i["item_id"], "", Verbatim("choice"), {}, i), Failed("refused:400")) for i in [*items[:3], *items[5:]]]
+    votes = tombench.tombench_votes(items, sc.score_choices([*failed, *(reply(i, "A") for i in items[3:5])], "x"))
+    assert [(v.question, v.is_correct) for v in votes] == [("tom:q:0", True)]

@@ -19,15 +19,17 @@ class Verdict(BaseModel):
     score: int = Field(ge=1, le=10)
 
 
-def make_profile(endpoints: list[str], *, concurrency: int = 8, **model: Any) -> Profile:
+def make_profile(
+    endpoints: list[str], *, concurrency: int = 8, patience_s: float = 300, timeout_s: float = 60, **model: Any
+) -> Profile:
     return Profile.model_construct(
-        models={"m": Model(name="dummy", revision="1", endpoints=endpoints, **model)},
-        engine=EngineConfig(concurrency=concurrency),
+        models={"m": Model.model_validate({"name": "dummy", "revision": "1", "endpoints": endpoints, **model})},
+        engine=EngineConfig(concurrency=concurrency, patience_s=patience_s, timeout_s=timeout_s),
     )
 
 
-def make_engine(home: Path, endpoints: list[str], *, concurrency: int = 8, **model: Any) -> Engine:
-    return Engine(make_profile(endpoints, concurrency=concurrency, **model), home)
+def make_engine(home: Path, endpoints: list[str], **settings: Any) -> Engine:
+    return Engine(make_profile(endpoints, **settings), home)
 
 
 def make_role(**changes: Any) -> Role:

@@ -101,7 +101,7 @@ class Asker(ABC):
             EngineError: the model has endpoints alone, and none of them counts.
         """
         if model_key not in self._counters:
-            self._counters[model_key] = make_counter(self.model(model_key), self.home, self.config.timeout_s)
+            self._counters[model_key] = make_counter(self.model(model_key), self.home, self.config)
         return self._counters[model_key](texts)
 
     def used_so_far(self) -> int:
@@ -126,7 +126,7 @@ class Asker(ABC):
                     continue
                 call.usage.journal_hits += 1
                 self._used.note(found[key])
-                reply = open_request.judge(found[key])
+                reply = open_request.take(found[key])
                 if reply:
                     looked.replies.append(reply)
                 else:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from resources.errors import BUDGET_USED_UP, BudgetReached
+from resources.errors import BUDGET_USED_UP, BudgetReached, EngineError
 from resources.llm.budget import Budget
 from resources.llm.claims import Claims
 from resources.llm.journal import Answer, Journal
@@ -60,7 +60,7 @@ class Attempts:
         """Ask until the request has a reply.
 
         Raises:
-            EngineError: no endpoint answers, or the server refuses every request.
+            EngineError: no endpoint answers.
             BudgetReached: the next call would pass the budget's limit.
         """
         open_request.from_journal = False
@@ -70,10 +70,10 @@ class Attempts:
                 open_request.call.usage.retries += 1
             got = await self._once_per_key(pool, open_request)
             if isinstance(got, Refusal):
-                # Not journalled: a refusal can be the server's settings, which are no part of the question's key.
-                return open_request.fail(f"refused:{got.status}", got.text)
-            self._used.note(got)
-            reply = open_request.judge(got)
+                return open_request.fail(got.reason, got.text, got.doubt)
+            if open_request.judge(got).row.kept:
+                self._used.note(got)
+            reply = open_request.take(got)
         return reply
 
     async def _once_per_key(self, pool: Pool, open_request: OpenRequest) -> Answer | Refusal:
@@ -112,7 +112,7 @@ class Attempts:
             call.log_lines.put(f"{call.label}: waiting for answers that another process asks for: {'; '.join(others)}")
 
     async def _until_journalled(self, pool: Pool, open_request: OpenRequest) -> Answer | Refusal:
-        """A server's answer, in the journal. It counts as in flight until then, so that a crash loses no more than may be."""
+        """A server's answer, in the journal where it is kept. It counts as in flight until then, so that a crash loses no more."""
         got = await self._within_budget(pool, open_request)
         if isinstance(got, Refusal):
             return got
@@ -120,6 +120,8 @@ class Attempts:
         usage.calls += 1
         usage.input_tokens += got.prompt_tokens
         usage.output_tokens += got.output_tokens
+        if not open_request.judge(got).row.kept:
+            return got  # it can be the server's settings, which are no part of the question's key
         return await self._in_writer(self._journal.put, got)
 
     async def _within_budget(self, pool: Pool, open_request: OpenRequest) -> Answer | Refusal:
@@ -143,9 +145,14 @@ class Attempts:
         try:
             got = await self._transport.send(pool, open_request)
             if isinstance(got, Answer):
-                await self._in_writer(budget.settle, most, self._config.cost(got.prompt_tokens, got.output_tokens), True)
+                await self._in_writer(
+                    budget.settle, most, self._config.cost(got.prompt_tokens, got.output_tokens, pool.model), True
+                )
             else:
                 await self._in_writer(budget.settle, most, 0.0, False)
+        except EngineError:
+            await self._in_writer(budget.settle, most, 0.0, False)
+            raise
         finally:
             self._unsettled -= 1
         return got

@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import json
 import math
 import re
 import threading
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
@@ -99,12 +100,26 @@ def make_value(schema: Mapping[str, Any], root: Mapping[str, Any], draw: _Draw, 
     return {name: make_value(child, root, draw, words) for name, child in schema.get("properties", {}).items()}
 
 
+class Scripted(NamedTuple):
+    """What a test lets the server say in place of its own answer."""
+
+    status: int
+    body: Any
+    """Sent as JSON; bytes as they are."""
+    headers: Mapping[str, str] = {}
+    delay_s: float = 0.0
+
+
+Script = Callable[[dict[str, Any], int, Mapping[str, str]], Scripted | None]
+"""From a request's body, its number (from 1) and its headers; None = the server's own answer."""
+
+
 class DummyServer:
     """The server, as a context manager that runs it in a thread; `base_url` is known inside the context.
 
     `faults`: share of requests per fault name (`cut_off`, `invalid_json`, `http_400`, `http_429`, `http_500`, `http_503`,
-    `drop_connection`). `latency_s`: how long every answer takes. `requests`: how many came; `bodies`, `keys`: the latest `KEPT`
-    of them, in order.
+    `drop_connection`). `script`: what it says instead of an answer. `latency_s`: how long every answer takes. `requests`: how many came; `bodies`,
+    `keys`: the latest `KEPT` of them, in order.
     """
 
     def __init__(
@@ -113,6 +128,7 @@ class DummyServer:
         *,
         model: str = "dummy",
         faults: Mapping[str, float] | None = None,
+        script: Script | None = None,
         latency_s: float = 0.0,
         max_model_len: int = 8192,
     ):
@@ -120,7 +136,7 @@ class DummyServer:
         if unknown:
             raise ValueError(f"unknown faults {sorted(unknown)}; known: {', '.join(PERMANENT_FAULTS + PASSING_FAULTS)}")
         self.port, self.model, self.faults = port, model, dict(faults or {})
-        self.latency_s, self.max_model_len = latency_s, max_model_len
+        self.script, self.latency_s, self.max_model_len = script, latency_s, max_model_len
         self.requests = 0
         self.bodies: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.keys: deque[str] = deque(maxlen=KEPT)
@@ -204,6 +220,10 @@ class DummyServer:
         try:
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
+            if self.script and (said := self.script(body, self.requests, request.headers)):
+                await asyncio.sleep(said.delay_s)
+                raw = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
+                return web.Response(body=raw, status=said.status, headers=said.headers, content_type="application/json")
             return self._answer(request, body, key)
         finally:
             self.in_flight -= 1
@@ -242,7 +262,13 @@ class DummyServer:
         said = max(1, len(_WORD.findall(content)))
         usage = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
         return _json(
-            {"id": f"dummy-{key[:16]}", "object": "chat.completion", "model": self.model, "choices": [choice], "usage": usage}
+            {
+                "id": f"dummy-{key[:16]}",
+                "object": "chat.completion",
+                "model": body.get("model", self.model),
+                "choices": [choice],
+                "usage": usage,
+            }
         )
 
 

@@ -14,16 +14,18 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from resources.errors import EngineError
 from resources.llm.asker import PULLED_AT_ONCE, Asker
 from resources.llm.attempts import Attempts
 from resources.llm.budget import Budget
 from resources.llm.claims import Claims
+from resources.llm.doubts import Doubts
 from resources.llm.journal import Journal
 from resources.llm.open_request import Call, OpenRequest
 from resources.llm.requests import LLMReply, LLMRequest, Log, UsageStats
@@ -41,6 +43,9 @@ class _Run:
     done: queue.SimpleQueue[LLMReply | BaseException] = field(default_factory=queue.SimpleQueue)
     pool: Pool | None = None  # opened at the first question that the journal does not know
     tasks: set[Future[LLMReply]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.doubts = Doubts(self.call.usage)
 
 
 class Engine(Asker):
@@ -95,7 +100,8 @@ class Engine(Asker):
         is stored with the answers. `log` gets a progress line about every 10 seconds; `total` gives it an ETA.
 
         Raises:
-            EngineError: no endpoint answers, or the server refuses every request (unknown model, bad key).
+            EngineError: the questions are not answered for a reason that is not their own (`outcomes.py`): no endpoint answers, a
+                bad key, an unknown model, a server that refuses every question.
             BudgetReached: the next call would pass the budget's limit.
             ServerError, ModelError: the local server or the model's folder cannot be had.
             Whatever was answered before is in the journal.
@@ -133,16 +139,14 @@ class Engine(Asker):
                 for open_request in unknown:
                     self._submit(run, open_request)
                 pending += len(unknown)
-                ready: Iterable[LLMReply | BaseException] = known
+                ready: Sequence[LLMReply] = known
+            elif pending and len(run.doubts) == pending:
+                ready = self._settle_doubts(run)
+                pending -= len(ready)
             else:
-                try:
-                    ready = [run.done.get(timeout=1.0)]
-                    pending -= 1
-                except queue.Empty:
-                    ready = []
+                ready = self._next_replies(run)
+                pending -= len(ready)
             for reply in ready:
-                if isinstance(reply, BaseException):
-                    raise reply
                 done += 1
                 run.call.usage.failures += reply.value is None
                 yield reply
@@ -152,6 +156,23 @@ class Engine(Asker):
                 log(_progress(run.call, done, total, said - started))
         if done:
             log(_progress(run.call, done, done, time.monotonic() - started))
+
+    def _next_replies(self, run: _Run) -> list[LLMReply]:
+        try:
+            reply = run.done.get(timeout=1.0)
+        except queue.Empty:
+            return []
+        if isinstance(reply, BaseException):
+            raise reply
+        return run.doubts.pass_on(reply)
+
+    def _settle_doubts(self, run: _Run) -> list[LLMReply]:
+        if why := run.doubts.explain():
+            raise EngineError(
+                f"`{run.call.model.name}` does not answer {run.call.label}: {why}; nothing is published of it, and the next run asks "
+                "again"
+            )
+        return run.doubts.release()
 
     def _submit(self, run: _Run, open_request: OpenRequest) -> None:
         def finish(task: Future[LLMReply]) -> None:

@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +98,14 @@ class LocalServers:
                 del self._users[folder]
                 self._leases.pop(folder).unlink(missing_ok=True)
 
-    def acquire(self, model_name: str, model_folder: Path, max_model_len: int, log: Log = lambda _: None) -> ServerHandle:
+    def acquire(
+        self,
+        model_name: str,
+        model_folder: Path,
+        max_model_len: int,
+        log: Log = lambda _: None,
+        server_args: Sequence[str] = (),
+    ) -> ServerHandle:
         """A ready server for the model, started if none runs; this process holds a lease on it from now on.
 
         Waits while a start is under way, and while other models' servers that are in use fill `max_local_servers`; an idle
@@ -116,7 +124,7 @@ class LocalServers:
             model_name,
             str(model_folder),
             max_model_len,
-            self._config.server_args,
+            [*self._config.server_args, *server_args],
             self._config.server_env,
             self._config.port,
         ]
@@ -125,7 +133,7 @@ class LocalServers:
         (folder / "leases").mkdir(parents=True, exist_ok=True)
         self._take_lease(folder)
         try:
-            self._ensure_running(folder, model_name, model_folder, max_model_len, log)
+            self._ensure_running(folder, model_name, model_folder, max_model_len, log, server_args)
             return self._wait_ready(folder, model_name, log)
         except BaseException:
             self.release(folder)
@@ -156,7 +164,9 @@ class LocalServers:
                 for lease in self._leases.values():
                     lease.touch()
 
-    def _ensure_running(self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log) -> None:
+    def _ensure_running(
+        self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log, server_args: Sequence[str]
+    ) -> None:
         said = 0.0
         while True:
             with hold_lock(self._root / ".lock", f"starting the server of {model_name}", on_wait=log):
@@ -169,7 +179,7 @@ class LocalServers:
                     _stop(idle[0])
                     others.remove(idle[0])
                 if len(others) < self._config.max_local_servers:
-                    self._start(folder, model_name, model_folder, max_model_len, log)
+                    self._start(folder, model_name, model_folder, max_model_len, log, server_args)
                     return
             mine = set(self._leases.values())
             if all(lease in mine for f in others for lease in live_leases(f)):
@@ -182,14 +192,16 @@ class LocalServers:
                 log(f"waiting for {', '.join(f.name for f in others)}; max_local_servers is {self._config.max_local_servers}")
             time.sleep(1)
 
-    def _start(self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log) -> None:
+    def _start(
+        self, folder: Path, model_name: str, model_folder: Path, max_model_len: int, log: Log, server_args: Sequence[str]
+    ) -> None:
         port = self._config.port or free_port()
         if not _port_is_free(port):
             raise ServerError(
                 f"port {port} is in use by another program; set `engine.port` in the profile to a free one or to null"
             )
         spec = {
-            "command": server_command(model_name, model_folder, max_model_len, port, self._config.server_args),
+            "command": server_command(model_name, model_folder, max_model_len, port, [*self._config.server_args, *server_args]),
             "environment": self._config.server_env,
             "port": port,
             "idle_stop_s": self._config.idle_stop_s,

@@ -14,29 +14,56 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from resources.errors import EngineError
 from resources.llm.journal import Answer, answer_key
+from resources.llm.outcomes import Outcome, Row, find_row
 from resources.llm.requests import LLMReply, LLMRequest, UsageStats
+from resources.llm.responses import Said, strip_thoughts
 from resources.profile import Engine as EngineConfig
 from resources.profile import Model, Role
 from resources.prompting.prompts import json_schema
 
+LONGEST_SENT_BOUND = 4000  # a larger `maxLength` makes a server's every token many times slower; the answer is checked here
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_ODD_BREAK = re.compile(r"[\x0b\x0c\x85\u2028\u2029]")
+
+
+class Judged(NamedTuple):
+    """What an answer is: the table's row, and the value where it is one."""
+
+    row: Row
+    value: BaseModel | str | None
+
 
 @dataclass(frozen=True)
 class Call:
-    """One `ask`: what is fixed for all of its requests, what they cost so far, and lines for its log from other threads."""
+    """One `ask`: what is fixed for all of its requests, what they cost so far, and lines for its log from other threads.
+
+    Raises:
+        EngineError: the model's servers cannot be told what the role says.
+    """
 
     model: Model
     role: Role
     label: str
     usage: UsageStats = field(default_factory=UsageStats)
     log_lines: SimpleQueue[str] = field(default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        if self.model.dialect == "openai" and self.role.repetition_penalty != 1.0:
+            raise EngineError(
+                f"the model `{self.model.name}` is asked in the dialect `openai`, which has no `repetition_penalty`, and {self.label} "
+                f"needs {self.role.repetition_penalty}: its answers would not be what the profile says; set it to 1.0, or ask "
+                "another model"
+            )
 
 
 @dataclass
@@ -49,6 +76,7 @@ class OpenRequest:
     input_tokens: int = 0
     output_tokens: int = 0
     from_journal: bool = True
+    prompt_tokens: int = 0  # of the latest attempt, as the server counted them
     _key: str = ""  # of the attempt, once computed
 
     def sampling(self) -> dict[str, Any]:
@@ -66,15 +94,42 @@ class OpenRequest:
             "seed": (_stable_seed(self.request.messages) + role.seed + self.attempt) % 2**31,
         }
 
-    def sent_schema(self) -> dict[str, Any] | None:
+    def wanted_schema(self) -> dict[str, Any] | None:
         """The JSON schema that the answer must follow, None for free text."""
         return json_schema(self.request.schema, self.call.role.max_field_chars) if self.request.schema else None
+
+    def _sent_schema(self) -> dict[str, Any]:
+        """The wanted schema as the server is told it: without bounds that it has no use for, which are checked here."""
+        dialect = self.call.model.dialect
+
+        def relax(node: Any) -> Any:
+            if isinstance(node, list):
+                return [relax(child) for child in node]
+            if not isinstance(node, dict):
+                return node
+            out = {name: relax(child) for name, child in node.items()}
+            if out.get("type") == "string":
+                longest = out.get("maxLength", 0)
+                if isinstance(longest, int) and longest > LONGEST_SENT_BOUND and not self.call.role.max_field_chars:
+                    del out["maxLength"]
+                if dialect == "openai":
+                    out = {name: child for name, child in out.items() if name not in ("minLength", "maxLength")}
+            if dialect == "openai" and out.get("type") == "object" and isinstance(out.get("properties"), dict):
+                out |= {"additionalProperties": False, "required": list(out["properties"])}
+            return out
+
+        return relax(self.wanted_schema())
+
+    def _room(self, budget: int) -> int:
+        """The attempt's budget as far as the model's context has room for it, where an earlier attempt told the prompt's length."""
+        room = self.call.model.max_model_len - self.prompt_tokens
+        return min(budget, room) if self.prompt_tokens and room > 0 else budget
 
     def key(self) -> str:
         """The key of the attempt's question in the journal."""
         if not self._key:
             request, model = self.request, self.call.model.identity
-            self._key = answer_key(model, request.messages, self.sent_schema(), self.sampling(), request.logprobs)
+            self._key = answer_key(model, request.messages, self.wanted_schema(), self.sampling(), request.logprobs)
         return self._key
 
     def body(self) -> bytes:
@@ -82,13 +137,14 @@ class OpenRequest:
         request, model, sampling = self.request, self.call.model, self.sampling()
         if sampling["repetition_penalty"] == 1.0:
             del sampling["repetition_penalty"]
+        sampling["max_tokens"] = self._room(sampling["max_tokens"])
         body: dict[str, Any] = {
             "model": model.name,
             "messages": [{"role": role, "content": content} for role, content in request.messages],
             **sampling,
         }
         if request.schema:
-            named = {"name": request.schema.__name__, "schema": self.sent_schema(), "strict": True}
+            named = {"name": request.schema.__name__, "schema": self._sent_schema(), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         if request.logprobs:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
@@ -100,62 +156,91 @@ class OpenRequest:
         """The most that the attempt can cost by the profile's prices: a token holds at least one byte of the prompt, and the
         chat template adds a few to each message."""
         asked = sum(len(content.encode("utf-8", "replace")) + 32 for _, content in self.request.messages)
-        return config.cost(asked, self.sampling()["max_tokens"])
+        return config.cost(asked, self.sampling()["max_tokens"], self.call.model)
 
-    def read_answer(self, raw: bytes) -> Answer:
-        """The answer to the attempt in a chat server's response.
-
-        Raises:
-            orjson.JSONDecodeError, KeyError, IndexError, TypeError: the response is not one of a chat server.
-        """
-        data = orjson.loads(raw)
-        choice, usage = data["choices"][0], data.get("usage") or {}
-        tokens = (choice.get("logprobs") or {}).get("content") or []
-        top = tuple((t["token"], t["logprob"]) for t in tokens[0]["top_logprobs"]) if tokens else ()
+    def answer(self, said: Said) -> Answer:
+        """The answer to the attempt that a response holds."""
         return Answer(
             key=self.key(),
             model=self.call.model.name,
             role=self.call.label,
             subject=self.request.subject,
             item_key=self.request.key,
-            prompt_tokens=usage.get("prompt_tokens", 0),
-            output_tokens=usage.get("completion_tokens", 0),
-            finish_reason=choice.get("finish_reason") or "stop",
-            content=choice["message"].get("content") or "",
-            top=tuple(sorted(top, key=lambda pair: -pair[1])),
+            prompt_tokens=said.input_tokens,
+            output_tokens=said.output_tokens,
+            finish_reason=said.finish or "stop",
+            content=said.text,
+            top=said.top,
         )
 
-    def judge(self, answer: Answer) -> LLMReply | None:
-        """The reply, or None when the answer is bad and another attempt is left; the request then stands at that attempt."""
-        request = self.request
-        self.input_tokens += answer.prompt_tokens
-        self.output_tokens += answer.output_tokens
+    def judge(self, answer: Answer) -> Judged:
+        """What an answer is, from a server or from the journal."""
+        schema, finish = self.request.schema, answer.finish_reason
+        text = strip_thoughts(answer.content, json_wanted=schema is not None)
+        if finish == "refusal":
+            return Judged(find_row(200, "refusal", finish), None)
+        if not text.strip():
+            return Judged(find_row(200, "thoughts" if answer.content.strip() else "empty", finish), None)
         value: BaseModel | str | None = None
-        reason = None
-        if request.schema is None:
-            value = answer.content
-        elif answer.finish_reason == "length":
-            reason = "cut_off"
+        if schema is None:
+            body, value = "text", clean_controls(text)
         else:
             try:
-                value = request.schema.model_validate_json(answer.content)
+                body, value = "of the schema", clean_controls(schema.model_validate_json(text))
             except ValidationError:
-                reason = "invalid"
-        if reason and self.attempt + 1 < self.call.role.attempts:
+                body = "not of the schema"
+        row = find_row(200, body, finish)
+        return Judged(row, value if row.outcome is Outcome.ANSWERED else None)
+
+    def take(self, answer: Answer) -> LLMReply | None:
+        """The reply, or None when the answer is bad and another attempt is left; the request then stands at that attempt."""
+        self.input_tokens += answer.prompt_tokens
+        self.output_tokens += answer.output_tokens
+        self.prompt_tokens = answer.prompt_tokens
+        row, value = self.judge(answer)
+        if value is not None:
+            plain = strip_thoughts(answer.content, json_wanted=self.request.schema is not None) == answer.content
+            return self._reply(value, answer.content, None, answer.top if plain else ())  # else the first token is a thought
+        if self.attempt + 1 < self.call.role.attempts:
             self.attempt, self._key = self.attempt + 1, ""
             return None
-        return self._reply(value, answer.content, reason, answer.top)
+        return self._reply(None, answer.content, row.reason, doubt=row.remedy if row.outcome is Outcome.DOUBTFUL else "")
 
-    def fail(self, reason: str, raw: str = "") -> LLMReply:
+    def fail(self, reason: str, raw: str = "", doubt: str = "") -> LLMReply:
         """The reply of a request that got no answer."""
-        return self._reply(None, raw, reason)
+        return self._reply(None, raw, reason, doubt=doubt)
 
     def _reply(
-        self, value: BaseModel | str | None, raw: str, reason: str | None, top: tuple[tuple[str, float], ...] = ()
+        self,
+        value: BaseModel | str | None,
+        raw: str,
+        reason: str | None,
+        top: tuple[tuple[str, float], ...] = (),
+        doubt: str = "",
     ) -> LLMReply:
         return LLMReply(
-            self.request.key, value, raw, reason, self.attempt + 1, self.input_tokens, self.output_tokens, self.from_journal, top
+            key=self.request.key,
+            value=value,
+            raw=raw,
+            reason=reason,
+            attempts=self.attempt + 1,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            from_journal=self.from_journal,
+            top=top,
+            doubt=doubt,
         )
+
+
+def clean_controls(value: Any) -> Any:
+    """A text, or a model with texts, without control characters: no table, page or terminal can hold them safely."""
+    if isinstance(value, str):
+        return _CONTROL.sub("", _ODD_BREAK.sub(" ", value))
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: clean_controls(child) for name, child in value})
+    if isinstance(value, list):
+        return [clean_controls(child) for child in value]
+    return value
 
 
 @functools.lru_cache(maxsize=256)

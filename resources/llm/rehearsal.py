@@ -31,6 +31,7 @@ class Asked:
     one may then be asked again); `keys`: all requests by their key; `open`: those among them without an answer."""
 
     label: str
+    model: str = ""  # its key in the profile
     known: int = 0
     missing: int = 0
     keys: set[str] = field(default_factory=set)
@@ -55,7 +56,7 @@ class Rehearsal(Asker):
         self, role: Role, requests: Iterable[LLMRequest], *, label: str, log: Log, total: int | None = None
     ) -> Iterator[LLMReply]:
         """One reply per request, from the journal or `NOT_ASKED`."""
-        call, asked, pending = Call(self.model(role.model), role, label), Asked(label), iter(requests)
+        call, asked, pending = Call(self.model(role.model), role, label), Asked(label, role.model), iter(requests)
         self.asked.append(asked)
         while chunk := list(islice(pending, PULLED_AT_ONCE)):
             asked.keys.update(request.key for request in chunk)

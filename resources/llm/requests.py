@@ -28,9 +28,10 @@ class LLMRequest:
 
 @dataclass(frozen=True)
 class LLMReply:
-    """The outcome of one request. `value` is None when it failed; then `reason` is `cut_off`, `invalid` or
-    `refused:<status>`, and `raw` holds the last raw text. Tokens are summed over all attempts. `top`: the first token's
-    (token, log-probability) pairs, best first."""
+    """The outcome of one request. `value` is None when it failed; then `reason` is one of the table's (`outcomes.py`), such as
+    `cut_off`, `invalid` or `refused:<status>`, and `raw` holds the last raw text. Tokens are summed over all attempts. `top`: the
+    first token's (token, log-probability) pairs, best first. `doubt`: what to do if every request failed like this one, because
+    then the set-up is to blame; empty when it failed for its own content."""
 
     key: str
     value: BaseModel | str | None
@@ -41,6 +42,7 @@ class LLMReply:
     output_tokens: int
     from_journal: bool
     top: tuple[tuple[str, float], ...] = ()
+    doubt: str = ""
 
 
 @dataclass

@@ -34,18 +34,36 @@ _REMEDIES = (
         "lower the model's `max_model_len`, or change what memory vLLM may use: --gpu-memory-utilization in "
         "`engine.server_args`, or VLLM_CPU_KVCACHE_SPACE (GiB) in `engine.server_env`",
     ),
-    (r"max_model_len|max_position_embeddings", "lower the model's `max_model_len` in the profile"),
-    (r"unrecognized arguments|invalid choice|expected one argument", "correct `engine.server_args` in the profile"),
+    (r"max_model_len|max_position_embeddings|maximum model length", "lower the model's `max_model_len` in the profile"),
+    (
+        r"unrecognized arguments|invalid choice|expected one argument|invalid .* value|not a valid",
+        "correct `engine.server_args` or the model's `server_args` in the profile",
+    ),
+    (
+        r"must be divisible by|divisible by tensor parallel|number of attention heads|World size",
+        "set --tensor-parallel-size in the model's `server_args` to a number that divides its attention heads and fits the GPUs",
+    ),
+    (r"[Bb]float16 is only supported|compute capability", "add `--dtype half` to the model's `server_args`"),
+    (r"trust_remote_code|trust-remote-code", "use a model whose architecture vLLM knows: code from model folders is never run"),
+    (r"architectures .* not supported|not supported for now|Unrecognized model", "use a model whose architecture vLLM knows"),
+    (r"quantization", "use unquantized weights, or correct the quantization in the model's `server_args`"),
+    (r"CUDA error|NVIDIA driver|no CUDA|device type", "look at the GPU's driver and at CUDA_VISIBLE_DEVICES"),
+    (r"SafetensorError|incomplete metadata|HeaderTooLarge|deserializ", "fetch the model's files again: one is damaged"),
+    (r"No such file|FileNotFound|tokenizer|config\.json", "point the model's `path` at a folder with all of its files"),
 )
 
 
 def explain_failure(log_text: str) -> str:
     """One sentence for a server that did not start: the root error of its log, and the remedy when it is a known one."""
     errors = []
-    for line in log_text.splitlines():
-        bare = _PREFIX.sub("", line).strip()
+    lines = [_PREFIX.sub("", line) for line in log_text.splitlines()]
+    for n, line in enumerate(lines):
+        bare = line.strip()
         if _ERROR_LINE.match(bare) and "See root cause above" not in bare and "Engine core initialization failed" not in bare:
-            errors.append(bare)
+            # pydantic says how many errors there are, and only then which: "  Value error, ... [type=value_error, ...]".
+            follows = [rest.strip() for rest in lines[n + 1 : n + 4]] if "validation error" in bare else []
+            reason = next((rest for rest in follows if " [type=" in rest or rest.startswith("Value error,")), "")
+            errors.append(f"{bare}: {reason.partition(' [type=')[0]}" if reason else bare)
     if not errors:
         last = [line.strip() for line in log_text.splitlines() if line.strip()][-1:]
         return f"it ended without an error message (last line: {last[0][:300] if last else 'none'})"
@@ -59,7 +77,8 @@ def explain_failure(log_text: str) -> str:
 def server_environment(extra: dict[str, str]) -> dict[str, str]:
     """The caller's environment, with usage reports off and no model hub."""
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    return {**os.environ, **quiet, **extra}
+    # A key for servers elsewhere would make the one on this machine ask for it.
+    return {**{name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}, **quiet, **extra}
 
 
 class Supervisor:

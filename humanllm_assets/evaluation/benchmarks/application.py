@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import Failed, Question, Sink, Tally, Verbatim, replies
@@ -23,6 +23,7 @@ from humanllm_assets.evaluation.report_parts import Column, Layout, Results, Sum
 from humanllm_assets.pages import plots
 from humanllm_assets.pages.page import Figure, Section
 from humanllm_assets.partitions import Partitions, parse_pair
+from resources.item_kinds import read_score
 from resources.profile import Benchmark, Profile, ProfileError, Role
 from resources.prompting.prompts import Prompt
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
 
 Row = dict[str, Any]
-Score = Annotated[int, Field(ge=1, le=10)]
+Score = Annotated[int, Field(ge=1, le=10), BeforeValidator(read_score)]
 
 
 class _Scores(BaseModel):
