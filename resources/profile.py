@@ -409,11 +409,13 @@ def parse_profile(text: str, origin: str) -> Profile:
             known one.
     """
     try:
-        if (values := _count_values(yaml.compose(text, yaml.SafeLoader))) > _MOST_VALUES:
+        loader = yaml.SafeLoader(text)  # not the one in C, which a deeply nested text brings down
+        root = loader.get_single_node()
+        if (values := _count_values(root)) > _MOST_VALUES:
             raise ProfileError(
                 f"{origin} stands for {values:,.0f} values with its `*` references filled in, of {_MOST_VALUES:,} at most; remove some"
             )
-        raw = yaml.safe_load(text)
+        raw = loader.construct_document(root) if root else None
     except yaml.YAMLError as e:
         raise ProfileError(f"{origin} is not valid YAML: {' '.join(str(e).split())}") from e
     except RecursionError as e:

@@ -124,7 +124,7 @@ class Contract:
     ) -> Contract:
         """Like `load`, from the suite's YAML text."""
         try:
-            suite = _SuiteYaml.model_validate(yaml.safe_load(text))
+            suite = _SuiteYaml.model_validate(yaml.load(text, yaml.CSafeLoader))
         except ValidationError as e:
             problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())
             raise ContractError(f"suite `{name}` is malformed: {problems}") from e

@@ -101,7 +101,7 @@ class Prompt:
                 f"{path} must start with front matter between two lines `---` that names {', '.join(sorted(_FIELDS))}"
             )
         try:
-            front = yaml.safe_load(match[1])
+            front = yaml.load(match[1], yaml.CSafeLoader)
         except yaml.YAMLError as e:
             raise PromptError(f"the front matter of {path} is not valid YAML: {' '.join(str(e).split())}") from e
         if not isinstance(front, dict) or set(front) != _FIELDS:
@@ -169,7 +169,7 @@ class Prompt:
             raise PromptError(f"the prompt `{self.name}` names `{self.schema_name}`, which is not a pydantic model")
         return found
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, str | None]:
         """What makes answers to this prompt stale when it changes: the name, the text's sha256, and the answer's JSON schema."""
         schema = canonical_json(json_schema(self.schema)).decode() if self.schema else None
