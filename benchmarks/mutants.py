@@ -194,8 +194,11 @@ def run_pytest(folder: str, tests: Sequence[str], log: str) -> None:
     sys.dont_write_bytecode = True
     sys.path[:] = [folder, *(p for p in sys.path if p not in ("", str(ROOT), str(ROOT / "benchmarks")))]
     with open(log, "w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        import hypothesis
         import pytest
 
+        hypothesis.settings.register_profile("mutants", deadline=None, derandomize=True)
+        hypothesis.settings.load_profile("mutants")
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not real_engine and not browser"]
         status = pytest.main([*options, *tests])
     os._exit(int(status))

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from humanllm_assets.graph import build_graph
@@ -25,17 +25,20 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), PLAIN))
 def test_key_order_does_not_matter(value):
     assert canonical_json(value) == canonical_json(dict(reversed(value.items())))
 
 
+@settings(deadline=None)
 @given(PLAIN, PLAIN)
 def test_different_values_have_different_hashes(a, b):
     if canonical_json(a) != canonical_json(b):
         assert digest(a) != digest(b)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(st.characters(exclude_characters="."), min_size=1), PLAIN))
 def test_no_difference_to_itself(value):
     assert list(differences(value, value)) == []
