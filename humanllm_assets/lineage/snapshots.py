@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,6 +88,7 @@ class SnapshotWriter:
         self.folder = folder
         self._tables = tables
         self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._given: Counter[str] = Counter()
         self._parts: dict[str, Any] = {}
         self._finished: set[str] = set()
         self._volatile: set[str] = set()
@@ -104,6 +106,7 @@ class SnapshotWriter:
             if unknown := row.keys() - known:
                 raise KeyError(f"table {table} has no column {', '.join(sorted(unknown))}")
             pending.append(dict(row))
+            self._given[table] += 1
             if len(pending) >= _BATCH:
                 self._flush(table)
 
@@ -143,7 +146,11 @@ class SnapshotWriter:
         self._volatile.update(names)
 
     def seal(self, con: duckdb.DuckDBPyConnection) -> Sealed:
-        """Finish every declared table (an unwritten one is empty) and make sure that all is on the disk."""
+        """Finish every declared table (an unwritten one is empty) and make sure that all is on the disk.
+
+        Raises:
+            RuntimeError: a table does not hold as many rows as were written to it.
+        """
         for table in self._tables:
             target = self.folder / f"{table}.parquet"
             if not target.exists():
@@ -153,6 +160,8 @@ class SnapshotWriter:
         tables = {}
         for table in self._tables:
             rows, content = hash_table(con, self.folder / f"{table}.parquet")
+            if table in self._given and rows != self._given[table]:
+                raise RuntimeError(f"the table {table} holds {rows} of the {self._given[table]} rows that were written to it")
             tables[table] = TableFile(file=f"{table}.parquet", rows=rows, content=content)
         files = {}
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):

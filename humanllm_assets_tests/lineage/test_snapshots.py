@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, hash_table
+from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, SnapshotWriter, hash_table
 from humanllm_assets_tests.lineage.small_graph import NUMBERS, World
 
 ROWS = 25_000  # several in every bucket of the hash, and more than DuckDB reads at once
@@ -57,6 +57,21 @@ def test_the_hash_knows_which_value_stands_in_which_column(tmp_path):
 
     assert hash_columns(a=["x"], b=["y"]) == hash_columns(b=["y"], a=["x"]) != hash_columns(a=["y"], b=["x"])
     assert hash_columns(a=["x"]) != hash_columns(b=["x"])
+
+
+def test_a_table_that_lost_rows_is_never_sealed(tmp_path, monkeypatch):
+    """Whatever loses them: the writer counts what it was given."""
+    writer = SnapshotWriter(tmp_path, {"rows": NUMBERS})
+    flush = SnapshotWriter._flush
+
+    def lose_one(self, table):
+        del self._rows[table][-1:]
+        flush(self, table)
+
+    monkeypatch.setattr(SnapshotWriter, "_flush", lose_one)
+    writer.write("rows", [{"id": str(n), "n": n} for n in range(10)])
+    with duckdb.connect() as con, pytest.raises(RuntimeError, match="the table rows holds 9 of the 10 rows"):
+        writer.seal(con)
 
 
 @pytest.mark.parametrize("batch", [1, 700, 3000], ids=["one by one", "in several calls", "in one call"])
