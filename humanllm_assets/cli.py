@@ -148,6 +148,25 @@ app.add_typer(audit_app, name="audit")
 JsonOption = Annotated[bool, typer.Option("--json", help="everything, as JSON")]
 
 
+@audit_app.callback(invoke_without_command=True)
+def audit_home(
+    context: typer.Context,
+    verify: Annotated[bool, typer.Option("--verify", help="recompute every hash of the data home, print its anchor")] = False,
+    anchor: Annotated[str, typer.Option("--anchor", help="an anchor printed before: exit code 1 when it is another now")] = "",
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Which records fed a checkpoint, and where a record or user went; with --verify alone, whether the home is as it was."""
+    from humanllm_assets.commands.audit import audit_home as run
+
+    if context.invoked_subcommand is None and (verify or anchor):
+        loaded, home = _profile(profile)
+        raise typer.Exit(run(home.root, loaded, anchor=anchor, as_json=as_json, echo=typer.echo, warn=_say))
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
 @audit_app.command("checkpoint")
 def audit_checkpoint(
     key: Annotated[str, typer.Argument(help="recipe, recipe@<data version>, or the folder of a checkpoint or merged model")],

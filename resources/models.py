@@ -25,7 +25,7 @@ from pathlib import Path
 from resources.errors import Explained
 from resources.locks import hold_lock
 from resources.model_files import normalise_model_folder
-from resources.profile import PROJECT_ROOT, Model, resolve_path
+from resources.profile import PROJECT_ROOT, Model, ProfileError, resolve_path
 
 ORIGIN_FILE = "origin.json"  # beside a dequantized model: the package, its version and the GGUF file it was made from
 # What decides a model's output. Cards and lineage files beside the weights do not, so they are not hashed.
@@ -82,7 +82,7 @@ def model_folder(model: Model, home: Path) -> Path:
     if not model.package:
         raise ModelError(f"model `{model.name}` has only endpoints; give it a `path` or a `package` to use its files here")
     folder = home / "models" / folder_name(model.name)
-    origin = _package_origin(model.package)
+    origin = package_origin(model.package)
     if not folder.is_dir():
         _dequantize_once(model.package, folder)
     found = json.loads((check_folder(folder) / ORIGIN_FILE).read_text()) if (folder / ORIGIN_FILE).is_file() else None
@@ -91,6 +91,16 @@ def model_folder(model: Model, home: Path) -> Path:
             f"{folder} was made from {found}, but the package installed is {origin}; delete the folder to make it again"
         )
     return folder
+
+
+def prepared_folder(model: Model, home: Path) -> Path | None:
+    """Where a model's files lie on this machine already; None for a model of endpoints alone, or one that is not there (yet)."""
+    if not (model.path or model.package):
+        return None
+    try:
+        return check_folder(resolve_path(model.path) if model.path else home / "models" / folder_name(model.name))
+    except (ModelError, ProfileError):
+        return None
 
 
 def _package_gguf(package: str) -> Path:
@@ -103,7 +113,12 @@ def _package_gguf(package: str) -> Path:
     return files[0]
 
 
-def _package_origin(package: str) -> dict[str, str | int]:
+def package_origin(package: str) -> dict[str, str | int]:
+    """What `origin.json` holds of a model that was made from a package: the package, its version and the GGUF file.
+
+    Raises:
+        ModelError: the package is not installed, or carries more or less than one GGUF file.
+    """
     gguf = _package_gguf(package)
     distributions = importlib.metadata.packages_distributions().get(package) or [package]
     version = importlib.metadata.version(distributions[0])
@@ -139,13 +154,18 @@ def dequantize(package: str, folder: Path) -> None:
         )
         model.save_pretrained(partial)
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
-        (partial / ORIGIN_FILE).write_text(json.dumps(_package_origin(package), indent=1))
+        (partial / ORIGIN_FILE).write_text(json.dumps(package_origin(package), indent=1))
         check_folder(partial)
         normalise_model_folder(partial)
         partial.chmod(0o755)
         os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model's folder that decide what it says."""
+    return sorted({p for pattern in WEIGHT_PATTERNS for p in folder.glob(pattern) if p.is_file()})
 
 
 def weights_digest(folder: Path, home: Path | None = None) -> str:
@@ -161,7 +181,7 @@ def weights_digest(folder: Path, home: Path | None = None) -> str:
     cache = _digest_cache(folder, home) if home else None
     known = json.loads(cache.read_text()) if cache and cache.is_file() else {}
     files: dict[str, list[int | str]] = {}
-    for path in sorted({p for pattern in WEIGHT_PATTERNS for p in folder.glob(pattern) if p.is_file()}):
+    for path in weight_files(folder):
         stat = path.stat()
         seen = known.get(path.name)
         if seen and seen[:2] == [stat.st_size, stat.st_mtime_ns]:

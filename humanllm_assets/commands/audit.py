@@ -24,10 +24,11 @@ from humanllm_assets.lineage.audit.checkpoint_view import (
 from humanllm_assets.lineage.audit.diff import compare, print_diff
 from humanllm_assets.lineage.audit.trace import Trace, explain_nothing, trace
 from humanllm_assets.lineage.audit.trace_view import as_data, print_trace
-from humanllm_assets.lineage.audit.verify import verify
+from humanllm_assets.lineage.audit.verify import verify, verify_home
 from humanllm_assets.lineage.snapshots import SnapshotStore
 
 if TYPE_CHECKING:
+    from humanllm_assets.lineage.items import Item
     from resources.profile import Profile
 
 Echo = Callable[[str], None]
@@ -57,7 +58,7 @@ def audit_checkpoint(
     store = SnapshotStore(home)
     target = resolve(store, key)
     chain = walk(store, target.snapshot)
-    verification = verify(store, chain, target, profile, warn) if check else None
+    verification = verify(store, chain, target, profile, warn, _declare(profile, home)) if check else None
     damage = verification.damage if verification else chain.damage
     broken = any(d.altered for d in damage)
     try:
@@ -83,6 +84,32 @@ def audit_checkpoint(
         for d in damage:
             echo(f"WRONG  {d}")
     return int(broken)
+
+
+def audit_home(home: Path, profile: Profile, *, anchor: str = "", as_json: bool = False, echo: Echo, warn: Echo) -> int:
+    """Recompute every hash of a data home; returns 1 when something is missing or altered, or the anchor is another one, else 0.
+
+    Args:
+        anchor: what an earlier verification printed, or its beginning; empty: compare with none.
+        warn: receives progress.
+    """
+    verification = verify_home(SnapshotStore(home), profile, warn, _declare(profile, home))
+    same = verification.anchor.startswith(anchor.lower())
+    if as_json:
+        echo(json.dumps({**describe_verification(verification), "same_anchor": same if anchor else None}, indent=1))
+    else:
+        print_verification(verification, echo)
+        if not same:
+            echo("which is not the anchor given: files were changed, added or removed since it was printed")
+    return int(not verification.passed or not same)
+
+
+def _declare(profile: Profile, home: Path) -> frozenset[Item]:
+    """The partitions that the profile declares."""
+    from humanllm_assets.graph import build_graph
+    from resources.home import Home
+
+    return frozenset(build_graph(profile, Home(home)).all_partitions())
 
 
 def audit_record(home: Path, record_id: str, *, all_versions: bool = False, as_json: bool = False, echo: Echo) -> int:

@@ -23,6 +23,11 @@ class NamedModel(NamedTuple):
     name: str
     revision: str
 
+    @property
+    def label(self) -> str:
+        """How manifests and messages name it."""
+        return f"{self.name} {self.revision}"
+
 
 def is_prompt(value: Any) -> bool:
     """Whether a part of an identity is a prompt's."""

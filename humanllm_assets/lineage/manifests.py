@@ -128,6 +128,7 @@ class Manifest(Frozen):
     keeps_forever: bool = False  # Node.keeps_forever when it was made
     usage: dict[str, Any] = {}
     answers_sha256: str = ""  # list of the journal answers that were used (answers.py)
+    weights: dict[str, str] = {}  # content hash of each model's files that this machine had, by `NamedModel.label`; no identity
     code: dict[str, Any] = {}
     why: str = ""  # what made it stale
     allow_stale: list[str] = []  # what the gate would have refused, had the run's configuration not allowed it

@@ -21,7 +21,7 @@ from typing import Any
 
 from humanllm_assets.contracts.gx_runner import run_contract
 from humanllm_assets.lineage.git import code_state
-from humanllm_assets.lineage.identity import find_prompts
+from humanllm_assets.lineage.identity import find_models, find_prompts
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import Manifest, Snapshot
 from humanllm_assets.lineage.nodes import Node, Runtime, Step, StepError
@@ -31,6 +31,7 @@ from humanllm_assets.lineage.staleness.gate import describe_refusal, find_stale_
 from resources.canonical import digest
 from resources.files import write_atomically
 from resources.home import storage_problem
+from resources.models import prepared_folder, weights_digest
 from resources.prompting.prompts import Prompt
 
 Inputs = Mapping[str, Mapping[str, Snapshot]]  # by asset and partition: the pinned parents
@@ -236,6 +237,7 @@ def _sealed_manifest(
         keeps_forever=attempt.node.keeps_forever,
         usage=step.usage,
         answers_sha256=step.keep_answers(),
+        weights=_hash_models(attempt),
         code=code_state(),
         why=reason,
         allow_stale=attempt.allowed,
@@ -244,6 +246,21 @@ def _sealed_manifest(
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.time() - started, 1),
     )
+
+
+def _hash_models(attempt: _Attempt) -> dict[str, str]:
+    """Content hashes of the models that the identity names and whose files this machine has.
+
+    They are no identity: a model that a package carries is made when a step first needs it, and its revision fixes it. They are
+    kept so that `audit --verify` can tell whether the files are those that were used.
+    """
+    profile, home = attempt.runtime.profile, attempt.runtime.home.root
+    found = {}
+    for named in find_models(attempt.payload):
+        model = next((m for m in profile.models.values() if (m.name, m.revision) == named), None)
+        if model and (folder := prepared_folder(model, home)):
+            found[named.label] = weights_digest(folder, home)
+    return found
 
 
 def _publish(attempt: _Attempt, snapshot: Snapshot) -> None:

@@ -171,7 +171,7 @@ def build_definitions(profile: Profile, home: Home | None = None, engine: dg.Res
     return dg.Definitions(
         assets=[to_asset(node, deps[node.name], graph, profile, home) for node in graph.nodes.values()],
         asset_checks=[
-            lineage_check(node.name, partitions_definition(node), profile, home)
+            lineage_check(node.name, partitions_definition(node), profile, home, frozenset(graph.all_partitions()))
             for node in graph.nodes.values()
             if node.keeps_forever
         ],

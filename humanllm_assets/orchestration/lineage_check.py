@@ -6,7 +6,7 @@ of `context`.)
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
@@ -73,9 +73,11 @@ def _plot(cells: Mapping[tuple[str, str], int], sources: list[str]) -> str:
 
 
 def lineage_check(
-    asset: str, partitions_def: dg.PartitionsDefinition | None, profile: Profile, home: Home
+    asset: str, partitions_def: dg.PartitionsDefinition | None, profile: Profile, home: Home, declared: Collection[Item]
 ) -> dg.AssetChecksDefinition:
-    """The check `lineage_complete` of an asset: every snapshot behind what is published is there and unaltered, byte by byte."""
+    """The check `lineage_complete` of an asset: every snapshot behind what is published is there and unaltered, byte by byte.
+
+    `declared`: all partitions of the graph."""
 
     @dg.asset_check(
         asset=asset,
@@ -87,18 +89,20 @@ def lineage_check(
     )
     def _check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         partition = context.partition_key if context.has_partition_key else NO_PARTITION
-        return verify_lineage(SnapshotStore(home.root), asset, partition, profile)
+        return verify_lineage(SnapshotStore(home.root), asset, partition, profile, declared)
 
     return _check
 
 
-def verify_lineage(store: SnapshotStore, asset: str, partition: str, profile: Profile) -> dg.AssetCheckResult:
+def verify_lineage(
+    store: SnapshotStore, asset: str, partition: str, profile: Profile, declared: Collection[Item] = ()
+) -> dg.AssetCheckResult:
     """Verify what is published of a partition."""
     found = read_publication(store, Item(asset, partition))
     if found is None or found.snapshot is None:
         nothing = Damage(store.show_path(store.pointer_file(asset, partition)), "nothing is published")
         return _result([found.damage if found and found.damage else nothing], {})
-    v = verify(store, walk(store, found.snapshot), None, profile)
+    v = verify(store, walk(store, found.snapshot), None, profile, declared=declared)
     counted = {
         "manifests": v.manifests,
         "files": v.files,

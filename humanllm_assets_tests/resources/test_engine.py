@@ -300,7 +300,7 @@ def test_sigkill_loses_only_the_answers_in_flight(tmp_path: Path) -> None:
         assert len(survivors) >= 21 and asked - len(survivors) <= 4
         with make_engine(tmp_path, [server.base_url]) as engine:
             assert len(ask(engine, make_requests(60))) == 60
-            assert engine.journal.verify() == []
+            assert all(row.sound for row in engine.journal.check_rows())
         lost = {f"item{i}" for i in range(60)} - set(survivors.values())
         assert server.requests - asked == len(lost)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.llm.journal import Answer, Journal, answer_key
+from resources.llm.journal import COLUMNS, Answer, Journal, answer_key
 from resources.profile import PROJECT_ROOT
 
 
@@ -80,14 +80,51 @@ def test_purge_leaves_no_copy_of_moved_rows(tmp_path: Path, seed: int) -> None:
     assert b"user1x" not in files and b"user2x" in files
 
 
-def test_verify_finds_changed_content(tmp_path: Path) -> None:
+def unsound(journal: Journal) -> list[str]:
+    return [row.key for row in journal.check_rows() if not row.sound]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_row_is_bound_in_every_column(tmp_path: Path, column: str) -> None:
     journal = Journal(tmp_path)
     journal.put(answer("a"))
     journal.put(answer("b"))
-    assert journal.verify() == []
+    assert unsound(journal) == []
     with sqlite3.connect(journal.path) as db:
-        db.execute("UPDATE answers SET content = 'forged' WHERE key = 'b'")
-    assert journal.verify() == ["b"]
+        db.execute(f"UPDATE answers SET {column} = 'forged' WHERE key = 'b'")
+    assert unsound(journal) == ["forged" if column == "key" else "b"]
+
+
+def test_what_the_journal_declares_beside_answers_is_damage(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.put(answer("a"))
+    assert journal.find_damage() == []
+    with sqlite3.connect(journal.path) as db:
+        db.execute("CREATE TRIGGER forge AFTER INSERT ON answers BEGIN DELETE FROM answers; END")
+    assert journal.find_damage() == ["it declares the trigger forge"]
+
+
+def test_an_older_journal_keeps_its_answers_and_gains_hashes(tmp_path: Path) -> None:
+    """The rows that the version before wrote are found by the same keys; nothing is asked again."""
+    journal = Journal(tmp_path)
+    for i in range(30):
+        journal.put(answer(f"k{i}", f"content {i} grüße"))
+    journal.close()
+    with sqlite3.connect(journal.path) as db:
+        db.execute("ALTER TABLE answers DROP COLUMN row_sha256")
+        before = db.execute("SELECT * FROM answers").fetchall()
+        db.execute("UPDATE answers SET content = 'forged' WHERE key = 'k1'")
+    old = Journal(tmp_path, read_only=True)
+    assert unsound(old) == ["k1"], "until it is opened for writing, contents are bound"
+    old.close()
+    with sqlite3.connect(journal.path) as db:
+        db.execute("UPDATE answers SET content = 'content 1 grüße' WHERE key = 'k1'")
+    journal = Journal(tmp_path)
+    assert journal.get_many(["k7"]) == {"k7": answer("k7", "content 7 grüße")} and unsound(journal) == []
+    with sqlite3.connect(journal.path) as db:
+        assert [row[:-1] for row in db.execute("SELECT * FROM answers")] == before
+        db.execute("UPDATE answers SET created_at = '' WHERE key = 'k2'")
+    assert unsound(journal) == ["k2"]
 
 
 def test_threads_and_processes_write_at_once(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ Table `answers`, one row per question asked:
     prompt_tokens, output_tokens INTEGER     as the server counted them
     finish_reason VARCHAR   `stop` or `length`
     content VARCHAR         the raw reply
-    content_sha256 VARCHAR  of the UTF-8 content, checked by `verify`
+    content_sha256 VARCHAR  of the UTF-8 content
     top_logprobs VARCHAR    JSON list of [token, log-probability] of the first token
     created_at VARCHAR      UTC, ISO 8601
+    row_sha256 VARCHAR      of all columns before it, checked by `check_rows`; a journal of an older version gains it when it is opened
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from resources.canonical import canonical_json
 from resources.errors import Explained
@@ -55,14 +56,25 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, model TEXT NOT NULL, role TEXT NOT NULL, subject TEXT NOT NULL, item_key TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, finish_reason TEXT NOT NULL,
-    content TEXT NOT NULL, content_sha256 TEXT NOT NULL, top_logprobs TEXT NOT NULL, created_at TEXT NOT NULL
+    content TEXT NOT NULL, content_sha256 TEXT NOT NULL, top_logprobs TEXT NOT NULL, created_at TEXT NOT NULL,
+    row_sha256 TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS answers_subject ON answers (subject);
 """
+_OBJECTS = {("table", "answers"), ("index", "answers_subject")}  # all that the file declares: no trigger, no view
 
 
 class JournalInUse(Explained):
     """Deleted answers could not be overwritten in the write-ahead log."""
+
+
+class CheckedRow(NamedTuple):
+    """One stored answer, read again. `sound`: its hash is that of its columns; `digest` is `Answer.digest`, empty if not sound."""
+
+    key: str
+    item_key: str
+    sound: bool
+    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,16 @@ def _sha256(content: str) -> str:
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _row_sha256(*columns: Any) -> str:
+    """What binds a row: SHA-256 of its columns as they are stored."""
+    return _sha256(json.dumps(columns, default=repr))  # repr: a value of a type that was never written
+
+
+def _read_answer(fields: Sequence[Any], top: str) -> Answer:
+    """The answer of a row: the columns of `_READ`, the last one apart."""
+    return Answer(*fields, top=tuple((token, value) for token, value in json.loads(top)))
+
+
 class Journal:
     """The journal of a home folder; created when absent. Safe to share between threads.
 
@@ -132,6 +154,20 @@ class Journal:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
+        if not self._has_row_hashes():
+            self._add_row_hashes()
+
+    def _has_row_hashes(self) -> bool:
+        return any(column[1] == "row_sha256" for column in self._db.execute("PRAGMA table_info(answers)"))
+
+    def _add_row_hashes(self) -> None:
+        """Bind the rows of a journal that an older version wrote; other processes wait. Keys and answers stay as they are."""
+        self._db.create_function("row_hash", -1, _row_sha256, deterministic=True)
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            if not self._has_row_hashes():
+                self._db.execute("ALTER TABLE answers ADD COLUMN row_sha256 TEXT NOT NULL DEFAULT ''")
+                self._db.execute(f"UPDATE answers SET row_sha256 = row_hash({', '.join(COLUMNS)})")
 
     def about(self, subject: str, record: str | None = None) -> int:
         """How many answers are about a user, or about one record of the user: items are named by the record's id and `#`."""
@@ -152,7 +188,7 @@ class Journal:
                     part,
                 ).fetchall()
             for *fields, top in rows:
-                found[fields[0]] = Answer(*fields, top=tuple((token, value) for token, value in json.loads(top)))
+                found[fields[0]] = _read_answer(fields, top)
         return found
 
     def known(self, keys: Iterable[str]) -> set[str]:
@@ -183,7 +219,8 @@ class Journal:
         )
         with self._lock:
             cursor = self._db.execute(
-                f"INSERT OR IGNORE INTO answers ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})", row
+                f"INSERT OR IGNORE INTO answers ({', '.join(COLUMNS)}, row_sha256) VALUES ({','.join('?' * len(COLUMNS))}, ?)",
+                (*row, _row_sha256(*row)),
             )
         return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
 
@@ -209,11 +246,32 @@ class Journal:
             raise JournalInUse(f"another process uses {self.path}; the answers are deleted, but purge again when it has ended")
         return sorted(key for (key,) in deleted)
 
-    def verify(self) -> list[str]:
-        """Keys of the answers whose content no longer matches its stored sha256."""
+    def find_damage(self) -> list[str]:
+        """What is wrong with the file itself: SQLite's integrity check, its index compared with its rows, and what it declares.
+
+        Raises:
+            sqlite3.DatabaseError: the file cannot be read.
+        """
         with self._lock:
-            rows = self._db.execute("SELECT key, content, content_sha256 FROM answers ORDER BY key")
-            return [key for key, content, stored in rows if _sha256(content) != stored]
+            found = [line for (line,) in self._db.execute("PRAGMA integrity_check(10)") if line != "ok"]
+            declared = self._db.execute("SELECT type, name FROM sqlite_master").fetchall()
+        return found + [f"it declares the {kind} {name}" for kind, name in declared if (kind, name) not in _OBJECTS]
+
+    def check_rows(self) -> Iterator[CheckedRow]:
+        """Every answer, by key, with its hash computed anew. A journal that no version with row hashes has opened for writing has
+        the hash of the content alone."""
+        bound = self._has_row_hashes()
+        columns = (*COLUMNS, "row_sha256") if bound else COLUMNS
+        content, stored = COLUMNS.index("content"), COLUMNS.index("content_sha256")
+        with self._lock:
+            for row in self._db.execute(f"SELECT {', '.join(columns)} FROM answers NOT INDEXED ORDER BY key"):
+                sound = _row_sha256(*row[:-1]) == row[-1] if bound else _sha256(str(row[content])) == row[stored]
+                *fields, top = (value for name, value in zip(columns, row, strict=True) if name in _READ)
+                try:
+                    digest = _read_answer(fields, top).digest if sound else b""
+                except (ValueError, TypeError):
+                    sound, digest = False, b""
+                yield CheckedRow(str(row[0]), str(row[columns.index("item_key")]), sound, digest)
 
     def close(self) -> None:
         """Close the file."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from humanllm_assets.lineage.inventory import read_retained
 from humanllm_assets.lineage.items import Item
-from humanllm_assets.lineage.manifests import Damage, Key, Pointer, Snapshot
+from humanllm_assets.lineage.manifests import Damage, Key, Pointer, Ref, Snapshot
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from resources.errors import Explained
 
@@ -53,6 +53,18 @@ class Chain:
         return next((s for s in self.nodes.values() if s.manifest.trained), None)
 
 
+def compare_reference(store: SnapshotStore, child: Item, ref: Ref, found: Snapshot | Damage) -> Damage | None:
+    """What is wrong with the parent that a child's reference led to; None when it is the one that the child was made from."""
+    if isinstance(found, Damage):
+        return found
+    where = store.show_path(found.folder / ref.manifest)
+    if found.key != ref.key:
+        return Damage(where, f"altered: it describes {found.item}")
+    if found.manifest_sha256 != ref.manifest_sha256:
+        return Damage(where, f"altered: not the manifest that {child} was made from")
+    return None
+
+
 def walk(store: SnapshotStore, root: Snapshot) -> Chain:
     """Follow every reference from `root` to the raw sources. An altered manifest that can still be read is followed further."""
     chain = Chain(root.key, {root.key: root}, {root.key: 0})
@@ -67,23 +79,17 @@ def walk(store: SnapshotStore, root: Snapshot) -> Chain:
         child = todo.pop(0)
         for ref in chain.nodes[child].manifest.upstream:
             key = ref.key
+            found = chain.nodes.get(key) or store.read_ref(ref)
+            if problem := compare_reference(store, child.item, ref, found):
+                complain(problem)
+            if isinstance(found, Damage) or found.key != key:
+                continue
             if key not in chain.nodes:
-                found = store.read_ref(ref)
-                if isinstance(found, Damage):
-                    complain(found)
-                    continue
-                if found.key != key:
-                    where = store.show_path(found.folder / key.manifest)
-                    complain(Damage(where, f"altered: it describes {found.item}"))
-                    continue
                 chain.nodes[key] = found
                 todo.append(key)
             elif chain.depth.get(key, 0) <= chain.depth[child]:
                 todo.append(key)  # a longer way to it: what is upstream of it moves down too
             chain.depth[key] = max(chain.depth.get(key, 0), chain.depth[child] + 1)
-            if chain.nodes[key].manifest_sha256 != ref.manifest_sha256:
-                where = store.show_path(chain.nodes[key].folder / key.manifest)
-                complain(Damage(where, f"altered: not the manifest that {child.item} was made from"))
     return chain
 
 
@@ -184,13 +190,12 @@ def collect_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
     for s in todo:
         nodes.setdefault(s.key, s)
     while todo:
-        for ref in todo.pop().manifest.upstream:
-            if ref.key in nodes:
-                continue
-            found = store.read_ref(ref)
-            if isinstance(found, Damage):
-                damage.append(found)
-            else:
+        child = todo.pop()
+        for ref in child.manifest.upstream:
+            found = nodes.get(ref.key) or store.read_ref(ref)
+            if problem := compare_reference(store, child.item, ref, found):
+                damage.append(problem)
+            if isinstance(found, Snapshot) and ref.key not in nodes:
                 nodes[ref.key] = found
                 todo.append(found)
     chain = Chain(Key("", "", "", ""), nodes, {}, sorted(set(damage)))

@@ -134,7 +134,7 @@ def _echo_wrapped(start: str, content: str, echo: Echo) -> None:
 
 
 def print_verification(v: Verification, echo: Echo) -> None:
-    """What was compared, then every file that is not what it was."""
+    """What was compared, then every file that is not what it was; of a whole data home also its anchor."""
     _echo_wrapped(
         "Verified: ",
         f"{v.manifests:,} manifests, {v.files:,} files ({v.bytes / 1e6:,.1f} MB), {v.tables:,} tables with {v.rows:,} rows, {v.prompts} "
@@ -146,7 +146,10 @@ def print_verification(v: Verification, echo: Echo) -> None:
         _echo_wrapped(" " * 9, d.problem, echo)
     wrong = sum(d.altered for d in v.damage)
     many = "1 file is" if wrong == 1 else f"{wrong:,} files are"
-    echo(f"{many} not what the checkpoint was made from" if wrong else "every byte is as it was")
+    made = "it was" if v.anchor else "the checkpoint was made from"
+    echo(f"{many} not what {made}" if wrong else "every byte is as it was")
+    if v.anchor:
+        echo(f"anchor {v.anchor}")
 
 
 def describe_verification(v: Verification) -> dict[str, Any]:
