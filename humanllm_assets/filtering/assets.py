@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract
+from humanllm_assets.filtering.privacy import detector_identity
 from humanllm_assets.filtering.rewriting import rewrite_and_label
 from humanllm_assets.filtering.rules import FORGOTTEN, amazon_candidates, amazon_core, apply_rules, is_one_of
 from humanllm_assets.filtering.selection import select_for_llm
@@ -80,6 +81,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
                     "rewriter": llm_identity(profile, "rewriter", ["rewrite_record"]),
                     "labeller": llm_identity(profile, "labeller", ["label_record"]),
                     "labels": thresholds.labels,
+                    "privacy": detector_identity(),
                     "caps": thresholds.caps,
                 },
                 external=lambda partition, source=source: slots_identity(home, source, partition),
