@@ -20,7 +20,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,7 +59,7 @@ _INVISIBLE = re.compile(
 @cache
 def _plain_characters() -> dict[int, str]:
     """ASCII for the digits, dashes, blanks and dots of all scripts and for wide, mathematical and circled letters, 1 to 1."""
-    table = {0x3002: ".", 0xB7: ".", 0x2022: ".", 0x2219: ".", 0x2027: ".", 0x2212: "-", 0x2044: "/"}
+    table = {0x3002: ".", 0xB7: ".", 0x2022: ".", 0x2219: ".", 0x2027: ".", 0x30FB: ".", 0x2212: "-", 0x2044: "/"}
     for code in range(0x80, 0x1FBFA):
         character = chr(code)
         category = unicodedata.category(character)
@@ -74,6 +74,11 @@ def _plain_characters() -> dict[int, str]:
     return table
 
 
+@cache
+def _other_characters() -> re.Pattern[str]:
+    return re.compile(f"[{''.join(map(chr, _plain_characters()))}]")
+
+
 def _fold(text: str) -> tuple[str, Sequence[int]]:
     """The text in plain characters, and for each of them its place in `text`."""
     if text.isascii():
@@ -83,7 +88,29 @@ def _fold(text: str) -> tuple[str, Sequence[int]]:
         hidden = {i for m in _INVISIBLE.finditer(text) for i in range(*m.span())}
         places = [i for i in places if i not in hidden]
         text = _INVISIBLE.sub("", text)
-    return text.translate(_plain_characters()), places
+    if _other_characters().search(text):
+        text = text.translate(_plain_characters())
+    return text, places
+
+
+class _Signs(NamedTuple):
+    """A folded text, and what shows without searching whether something may stand in it: most texts hold nothing."""
+
+    text: str
+    lower: str
+    n_digits: int
+
+    def has(self, *parts: str) -> bool:
+        """Whether any of these stands in the text in small letters."""
+        return any(part in self.lower for part in parts)
+
+    def matches(self, pattern: str) -> bool:
+        """Whether the pattern is found in the text in small letters; quick when it begins with a rare character."""
+        return re.search(pattern, self.lower) is not None
+
+
+def _read_signs(text: str) -> _Signs:
+    return _Signs(text, text.lower(), sum(map(text.count, "0123456789")))
 
 
 class _Found(NamedTuple):
@@ -96,15 +123,12 @@ class _Found(NamedTuple):
 
 _PROVIDERS = "gmail|googlemail|yahoo|ymail|rocketmail|hotmail|outlook|live|msn|aol|icloud|protonmail|proton|gmx|comcast|fastmail"
 _DOT = r"(?:\.|\s?[\[({<]\s?(?:dot|\.)\s?[\])}>]\s?|\sdot\s|_dot_)"
-_EMAIL = re.compile(
-    rf"(?<![\w+%@])(?P<local>[\w+%'-]{{1,64}}(?:{_DOT}[\w+%'-]{{1,64}}){{0,5}}?)"
-    r"(?P<at>@|&#64;|&commat;|\s?[\[({<]\s?(?:at|@|a)\s?[\])}>]\s?|_at_|@\s|\s@\s|\s@|\sat\s)"
-    rf"(?P<domain>[^\W_](?:[\w-]{{0,61}}[^\W_])?(?:{_DOT}[^\W_](?:[\w-]{{0,61}}[^\W_])?){{0,6}})",
-    re.IGNORECASE,
+_AT = re.compile(
+    r"(?:(?<=\S)@|&#64;|&commat;|%40|\s?[\[({<]\s?(?:at|@|a)\s?[\])}>]\s?|_at_|@\s|\s@\s|\s@|\sat\s)(?=[^\W_])", re.IGNORECASE
 )
-_MAY_BE_EMAIL = re.compile(
-    r"@|&#64;|&commat;|_at_|[\[({<]\s?at?\s?[\])}>]|\sat\s[^.\n]{1,60}?(?:\sdot\s|[\[({]|\.)", re.IGNORECASE
-)
+_LOCAL = re.compile(rf"(?<![\w+%@])[\w+%'-]{{1,64}}(?:{_DOT}[\w+%'-]{{1,64}}){{0,5}}$", re.IGNORECASE)
+_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:{_DOT}{_LABEL}){{1,6}}|(?:{_PROVIDERS})\b", re.IGNORECASE)
 _PROVIDER = re.compile(rf"(?:{_PROVIDERS})", re.IGNORECASE)
 _MAIL_CUE = re.compile(
     r"\b(?:e-?mail|mail|contact|write|reach)(?: (?:me|us|him|her|to|at|is|address))*[\s:]{1,3}$", re.IGNORECASE
@@ -127,47 +151,54 @@ def _split_domain() -> Callable[[str], Any]:
     return TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
+def _may_hold_email(signs: _Signs) -> bool:
+    spelled = signs.has(
+        "dot", "mail", "yahoo", "outlook", "contact", "write", "reach", "&#64;", "&commat;", "%40", "_at_", "live.", "aol"
+    )
+    return "@" in signs.text or spelled or signs.matches(r"[\[({<]\s?at?\s?[\])}>]")
+
+
 def _find_emails(text: str) -> Iterator[_Found]:
-    if not _MAY_BE_EMAIL.search(text):
-        return
-    at = 0
-    while match := _EMAIL.search(text, at):
-        found = _read_email(text, match)
-        at = found.end if found else match.end("local")
-        if found:
+    done = 0
+    for at in _AT.finditer(text):
+        domain = _DOMAIN.match(text, at.end())
+        local = _LOCAL.search(text, max(done, at.start() - 130), at.start()) if domain else None
+        if domain and local and (found := _read_email(text, local, at.group(), domain)):
+            done = found.end
             yield found
 
 
-def _read_email(text: str, match: re.Match[str]) -> _Found | None:
+def _read_email(text: str, local_part: re.Match[str], at: str, domain: re.Match[str]) -> _Found | None:
     """The address of a match, cut after the last label that makes a known suffix; None when a sentence only looks like one."""
-    local = re.sub(_DOT, ".", match["local"], flags=re.IGNORECASE).lower()
-    dots = list(re.finditer(_DOT, match["domain"], re.IGNORECASE))
+    local = re.sub(_DOT, ".", local_part.group(), flags=re.IGNORECASE).lower()
+    dots = list(re.finditer(_DOT, domain.group(), re.IGNORECASE))
     starts = [0, *(d.end() for d in dots)]
-    ends = [*(d.start() for d in dots), len(match["domain"])]
-    labels = [match["domain"][a:b].lower() for a, b in zip(starts, ends, strict=True)]
+    ends = [*(d.start() for d in dots), len(domain.group())]
+    labels = [domain.group()[a:b].lower() for a, b in zip(starts, ends, strict=True)]
     spelled_dot = any(d.group() != "." for d in dots)
     kept = len(labels)
     while kept > 1 and not ((parts := _split_domain()(".".join(labels[:kept]))).suffix and parts.domain):
         kept -= 1
     provider = _PROVIDER.fullmatch(labels[0]) is not None
-    at = re.sub(r"\s", " ", match["at"].lower())
+    at = re.sub(r"\s", " ", at.lower())
     if kept == 1:  # jo@gmail
         if not (provider and at == "@"):
             return None
         labels[0] += ".com"
     if at == " @" and not provider:  # a mention: `thanks @jo.smith`
         return None
+    if at in (" at ", " @ ") and _NO_LOCAL.fullmatch(local):
+        return None
     if at == " at ":
-        named = provider or _MAIL_CUE.search(text, max(0, match.start() - 40), match.start())
-        if _NO_LOCAL.fullmatch(local) or not (spelled_dot or named):
+        named = provider or _MAIL_CUE.search(text, max(0, local_part.start() - 40), local_part.start())
+        if not (spelled_dot or named):
             return None
-    start, end = match.start(), match.start("domain") + ends[kept - 1]
-    return _Found(start, end, f"{local}@{'.'.join(labels[:kept])}")
+    return _Found(local_part.start(), domain.start() + ends[kept - 1], f"{local}@{'.'.join(labels[:kept])}")
 
 
 # ---- phone numbers ---------------------------------------------------------------------------------------------------
 
-_BETWEEN_GROUPS = r"(?:[ \t]{1,3}|[ \t]?(?:\)[ \t]?[.\-/]?|[.\-/][ \t]?\(?|\()[ \t]?)"
+_BETWEEN_GROUPS = r"(?:[ \t]{1,3}|[ \t]?(?:\)[ \t]?[.\-/]?|[.\-/_][ \t]?\(?|\()[ \t]?)"
 _RUN = re.compile(rf"\d+(?:{_BETWEEN_GROUPS}\d+)*")
 _NOT_PHONES = re.compile(
     r"(?:https?://|www\.)(?!\S*\btel:)\S+"
@@ -201,6 +232,7 @@ _DIGIT_WORDS = {
     "zero": "0", "oh": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
     "nine": "9",
 }  # fmt: skip
+_WORD_ONLY = f"(?:{'|'.join(_DIGIT_WORDS)})"
 _DIGIT_WORD = rf"(?:{'|'.join(_DIGIT_WORDS)}|\d)"
 _SPOKEN = re.compile(rf"\b{_DIGIT_WORD}(?:[\s,.\-]{{1,3}}{_DIGIT_WORD}){{6,14}}\b", re.IGNORECASE)
 
@@ -257,13 +289,15 @@ def _is_valid(digits: str, regions: Iterable[str]) -> bool:
     return any((n := _parse(digits, r)) is not None and phonenumbers.is_valid_number_for_region(n, r) for r in regions)
 
 
-def _read_international(written: str) -> str | None:
-    """The national number of what begins with `+`; valid, or of a length that its country has."""
+def _read_international(written: str, valid: bool = False) -> str | None:
+    """The national number of what begins with `+`, when its country has numbers of this length; `valid`: that begin so, too."""
     import phonenumbers
 
     number = _parse(re.sub(r"\+\s", "+", written.lstrip("(")), None)
     possible = phonenumbers.ValidationResult.IS_POSSIBLE
     if number is None or phonenumbers.is_possible_number_with_reason(number) != possible:
+        return None
+    if valid and not phonenumbers.is_valid_number(number):
         return None
     national = phonenumbers.national_significant_number(number).lstrip("0")
     return national if len(national) >= 7 else None
@@ -279,7 +313,7 @@ def _read_national(n: _Number) -> str | None:
 def _read_local(n: _Number) -> str | None:
     """`(555) 0188`, or `555-0188` and `5550188` beside a word."""
     if n.sizes == (3, 4):
-        return n.digits if n.in_brackets or n.cue else None
+        return n.digits if n.in_brackets or (n.cue and (n.alone or not n.blanks_only)) else None
     return n.digits if n.sizes == (7,) and n.cue and n.digits[0] in "23456789" and not n.digits.endswith("000") else None
 
 
@@ -303,7 +337,7 @@ def _read_with_trunk_zero(n: _Number) -> str | None:
 def _read_american(n: _Number) -> str | None:
     """`212-555-0188`, `(212) 5550188`, `1 212 555 0188`, `2125550188`: ten digits without the leading 1."""
     digits = n.digits[1:] if len(n.digits) == 11 and n.digits[0] == "1" else n.digits
-    if len(digits) != 10 or (digits[0] in "01" and not n.cue):
+    if len(digits) != 10 or (digits[0] in "01" and (not n.cue or (n.blanks_only and n.is_list))):
         return None
     sizes = n.sizes[1:] if sum(n.sizes) == 11 and n.sizes[0] == 1 else n.sizes
     if (sizes in ((3, 3, 4), (4, 3, 4)) and not n.blanks_only) or (n.in_brackets and sizes in ((3, 7), (3, 3, 4))):
@@ -314,11 +348,14 @@ def _read_american(n: _Number) -> str | None:
 
 
 def _read_other(n: _Number) -> str | None:
-    """Indian mobile numbers, and beside a word what is valid in a country without trunk zero."""
+    """Indian mobile numbers, and beside a word what is valid in a country without trunk zero, or with a country code."""
     if len(n.digits) == 10 and n.digits[0] in "6789" and (n.sizes == (10,) or (n.sizes == (5, 5) and n.cue)):
         return n.digits if n.is_plain else None
-    sized = 8 <= len(n.digits) <= 10 and min(n.sizes) >= 2 and n.alone and not n.is_list
-    return n.digits if n.cue and sized and _is_valid(n.digits, _WITHOUT_TRUNK_ZERO) else None
+    if not n.cue or not n.alone or n.is_list or min(n.sizes) < 2:
+        return None
+    if 8 <= len(n.digits) <= 10:
+        return n.digits if _is_valid(n.digits, _WITHOUT_TRUNK_ZERO) else None
+    return _read_international(f"+{n.digits}", valid=True) if 11 <= len(n.digits) <= 13 else None
 
 
 def _is_isbn(n: _Number) -> bool:
@@ -338,17 +375,8 @@ def _surroundings(text: str, start: int, end: int) -> tuple[bool, bool]:
     return False, before.rstrip()[-1:] in ("$", "£", "€", "₹", "#") or _COUNTED.match(text, end) is not None
 
 
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether a line holds nothing else than marks."""
-    before, after = text[max(0, start - 20) : start], text[end : end + 20]
-    whole = ("\n" in before or start <= 20) and ("\n" in after or end + 20 >= len(text))
-    return whole and not re.search(r"\w", before.rpartition("\n")[2] + after.partition("\n")[0])
-
-
 def _find_phones(text: str) -> Iterator[_Found]:
-    if not re.search(r"\d(?:\D{0,4}\d){6}", text):
-        return
-    text = _NOT_PHONES.sub(lambda m: "\0" * len(m.group()), text)
+    text = _NOT_PHONES.sub(lambda m: "\0" * len(m.group()), text).replace("[", "(").replace("]", ")")
     for run in _RUN.finditer(text):
         if sum(map(str.isdigit, run.group())) >= 7:
             yield from _phones_of_run(text, run)
@@ -408,13 +436,16 @@ def _read_phone(text: str, groups: Sequence[tuple[int, int]], seps: Sequence[str
         national = _read_international("+" + text[start:end].replace("00", "", 1).lstrip(" .-/)"))
     if national is None:
         cue, against = _surroundings(text, opened, end)
-        cue = cue or (whole_run and _stands_alone(text, opened, end))
         sizes = tuple(b - a for a, b in groups)
         national = _read_national(_Number(digits, sizes, tuple(seps), bool(lead and "(" in lead[0]), cue, against, whole_run))
     if national is None:
         return None
     extension = _EXTENSION.match(text, end)
     return _Found(opened, extension.end() if extension else end, national)
+
+
+def _may_hold_spoken_phone(signs: _Signs) -> bool:
+    return sum(map(signs.lower.count, _DIGIT_WORDS)) >= 3 and signs.matches(rf"{_WORD_ONLY}[\s,.\-]{{1,3}}{_WORD_ONLY}\b")
 
 
 def _find_spoken_phones(text: str) -> Iterator[_Found]:
@@ -478,7 +509,7 @@ class _Rule(NamedTuple):
     """When presidio's recognizers of a kind are asked, and which of their answers count."""
 
     kind: str
-    may_hold: re.Pattern[str]
+    may_hold: Callable[[_Signs], bool]
     accepts: Callable[[str, int, int], bool]
 
 
@@ -531,23 +562,32 @@ def _accept(text: str, start: int, end: int) -> bool:
     return True
 
 
+def _may_hold_ip(signs: _Signs) -> bool:
+    return signs.n_digits >= 4 and (signs.matches(r"\.[0-9]{1,3}\.[0-9]") or signs.matches(r":[0-9a-f]{0,4}:[0-9a-f]{0,4}:"))
+
+
+def _may_hold_mac(signs: _Signs) -> bool:
+    return max(signs.text.count(":"), signs.text.count("-")) >= 5 or signs.matches(r"\.[0-9a-f]{4}\.[0-9a-f]{4}")
+
+
 _RULES = (
-    _Rule("iban", re.compile(r"\b[a-z]{2}\d{2}[ -]?(?:[a-z0-9]{4}[ -]?){2}", re.IGNORECASE), _accept),
-    _Rule("crypto", re.compile(r"\b(?:bc1|[13])[a-z0-9]{25,59}\b", re.IGNORECASE), _accept),
-    _Rule("mac", re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4}", re.I), _accept_mac),
-    _Rule("ip", re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4}:[0-9a-f]{0,4}:[0-9a-f]{0,4}:", re.IGNORECASE), _accept_ip),
-    _Rule("card", re.compile(r"\d(?:[ -]?\d){13,18}"), _accept_card),
-    _Rule("ssn", re.compile(r"\b\d{3}[- .]\d{2}[- .]\d{4}\b|\b(?:ssn|social)\b[^\n]{0,40}\d{9}", re.IGNORECASE), _accept_ssn),
-    _Rule("passport", re.compile(r"\bpassport", re.IGNORECASE), _has_before("passports?")),
-    _Rule("national_id", re.compile(r"\b[A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]\b|\baa?dhaa?r|\buidai", re.I), _accept_national_id),
-)
+    _Rule("iban", lambda s: s.n_digits >= 8 and s.matches(r"[0-9]{2}[ ./_-]?[a-z0-9]{4}[ ./_-]?[a-z0-9]{4}[ ./_-]?[a-z0-9]"), _accept),
+    _Rule("crypto", lambda s: s.n_digits >= 1 and s.matches(r"(?:bc1|[13])[a-z0-9]{25}"), _accept),
+    _Rule("mac", _may_hold_mac, _accept_mac),
+    _Rule("ip", _may_hold_ip, _accept_ip),
+    _Rule("card", lambda s: s.n_digits >= 14 and s.matches(r"[0-9](?:[ ./_-]?[0-9]){13}"), _accept_card),
+    _Rule("ssn", lambda s: s.n_digits >= 9 and s.matches(r"[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}|[0-9]{9}"), _accept_ssn),
+    _Rule("passport", lambda s: s.n_digits >= 7 and s.has("passport"), _has_before("passports?")),
+    _Rule(
+        "national_id", lambda s: s.n_digits >= 6 and (s.has("adha", "uidai") or s.matches(r"[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[a-d]")),
+        _accept_national_id,
+    ),
+)  # fmt: skip
 
 
-def _find_by_rule(text: str, rule: _Rule) -> Iterator[_Found]:
+def _find_by_rule(rule: _Rule, text: str) -> Iterator[_Found]:
     if rule.kind in ("card", "iban"):  # people group them by dots and slashes too
-        text = re.sub(r"(?<=\w)[./_](?=\w)", "-", text)
-    if not rule.may_hold.search(text):
-        return
+        text = re.sub(r"(?<=[^\W_]{4})[./_](?=\w)", "-", text)
     if rule.kind == "iban":  # in capitals; a word behind it must not become a group of it
         text = re.sub(r"\b[a-z]{1,4}\d\w*", lambda m: m.group().upper(), text, flags=re.ASCII)
     for recognizer in _recognizers()[rule.kind]:
@@ -582,8 +622,6 @@ _NO_USER = re.compile(
 
 
 def _find_user_urls(text: str) -> Iterator[_Found]:
-    if "/" not in text:
-        return
     for match in _LOGIN.finditer(text):
         yield _Found(*match.span(), match["login"].lower())
     for match in _PROFILE.finditer(text):
@@ -592,9 +630,8 @@ def _find_user_urls(text: str) -> Iterator[_Found]:
 
 
 def _find_wallets(text: str) -> Iterator[_Found]:
-    if "0x" in text or "0X" in text:
-        for match in _WALLET.finditer(text):
-            yield _Found(*match.span(), match.group().lower())
+    for match in _WALLET.finditer(text):
+        yield _Found(*match.span(), match.group().lower())
 
 
 _STREET = re.compile(
@@ -622,18 +659,24 @@ def _find_names(text: str) -> Iterator[_Found]:
 
 # ---- all kinds -------------------------------------------------------------------------------------------------------
 
-_FINDERS: tuple[tuple[str, Callable[[str], Iterator[_Found]]], ...] = (
-    ("url_user", _find_user_urls),
-    ("email", _find_emails),
-    ("crypto", _find_wallets),
-    *((rule.kind, lambda text, rule=rule: _find_by_rule(text, rule)) for rule in _RULES),
-    ("phone", _find_phones),
-    ("phone", _find_spoken_phones),
-    ("address", _find_addresses),
-    ("name", _find_names),
-)
-_MAY_HOLD = re.compile(
-    r"\d|@|\bat\b|[\[({<_]at[\])}>_]|/|\bname\b|(?:zero|one|two|three|four|five|six|seven|eight|nine)\W", re.IGNORECASE
+
+class _Finder(NamedTuple):
+    kind: str
+    may_hold: Callable[[_Signs], bool]
+    find: Callable[[str], Iterator[_Found]]
+
+
+_FINDERS = (
+    _Finder(
+        "url_user", lambda s: "/" in s.text and s.matches(r"(?:com|tv|me|app|io|fm|net)/|://[^\s/]{1,120}@"), _find_user_urls
+    ),
+    _Finder("email", _may_hold_email, _find_emails),
+    _Finder("crypto", lambda s: s.has("0x"), _find_wallets),
+    *(_Finder(rule.kind, rule.may_hold, partial(_find_by_rule, rule)) for rule in _RULES),
+    _Finder("phone", lambda s: s.n_digits >= 7, _find_phones),
+    _Finder("phone", _may_hold_spoken_phone, _find_spoken_phones),
+    _Finder("address", lambda s: s.n_digits >= 1, _find_addresses),
+    _Finder("name", lambda s: s.has("name"), _find_names),
 )
 
 
@@ -642,11 +685,10 @@ def find_private(text: str | None) -> list[PrivateItem]:
     if not text:
         return []
     plain, places = _fold(text)
-    if not _MAY_HOLD.search(plain):
-        return []
+    signs = _read_signs(plain)
     found = []
-    for kind, find in _FINDERS:
-        for start, end, value in sorted(find(plain)):
+    for kind, may_hold, find in _FINDERS:
+        for start, end, value in sorted(find(plain)) if may_hold(signs) else ():
             if "\0" not in plain[start:end]:
                 found.append(PrivateItem(kind, places[start], places[end - 1] + 1, value))
                 plain = f"{plain[:start]}{chr(0) * (end - start)}{plain[end:]}"
