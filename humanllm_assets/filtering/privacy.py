@@ -44,6 +44,7 @@ class PrivateItem(NamedTuple):
     value: str
 
 
+@cache
 def detector_identity() -> dict[str, str]:
     """The versions of the libraries whose rules and tables decide what is found."""
     return {name: version(name) for name in ("phonenumbers", "presidio-analyzer", "tldextract")}
@@ -74,11 +75,6 @@ def _plain_characters() -> dict[int, str]:
     return table
 
 
-@cache
-def _other_characters() -> re.Pattern[str]:
-    return re.compile(f"[{''.join(map(chr, _plain_characters()))}]")
-
-
 def _fold(text: str) -> tuple[str, Sequence[int]]:
     """The text in plain characters, and for each of them its place in `text`."""
     if text.isascii():
@@ -88,8 +84,9 @@ def _fold(text: str) -> tuple[str, Sequence[int]]:
         hidden = {i for m in _INVISIBLE.finditer(text) for i in range(*m.span())}
         places = [i for i in places if i not in hidden]
         text = _INVISIBLE.sub("", text)
-    if _other_characters().search(text):
-        text = text.translate(_plain_characters())
+    table = _plain_characters()
+    if any(ord(character) in table for character in set(text)):  # a tenth of the time that translating takes
+        text = text.translate(table)
     return text, places
 
 
@@ -673,7 +670,7 @@ _FINDERS = (
     _Finder("email", _may_hold_email, _find_emails),
     _Finder("crypto", lambda s: s.has("0x"), _find_wallets),
     *(_Finder(rule.kind, rule.may_hold, partial(_find_by_rule, rule)) for rule in _RULES),
-    _Finder("phone", lambda s: s.n_digits >= 7, _find_phones),
+    _Finder("phone", lambda s: s.n_digits >= 7 and s.matches(r"[0-9](?:[^0-9a-z\n]{0,4}[0-9]){6}"), _find_phones),
     _Finder("phone", _may_hold_spoken_phone, _find_spoken_phones),
     _Finder("address", lambda s: s.n_digits >= 1, _find_addresses),
     _Finder("name", lambda s: s.has("name"), _find_names),
@@ -763,10 +760,9 @@ def _invent(item: PrivateItem, owner: str, known: Sequence[PrivateItem]) -> str:
     form = _INVENTED[item.kind]
     known = [other for other in known if other.kind == item.kind]
     n_values = 100 if "{:02}" in form else 10_000
-    n = int(hashlib.sha256(f"{owner}\0{item.kind}\0{item.value}".encode()).hexdigest()[:8], 16)
-    while find_left(known, value := form.format(n % n_values)):
-        n += 1
-    return value
+    first = int(hashlib.sha256(f"{owner}\0{item.kind}\0{item.value}".encode()).hexdigest()[:8], 16)
+    values = (form.format((first + i) % n_values) for i in range(n_values))
+    return next((v for v in values if not find_left(known, v)), form.format(first % n_values))
 
 
 def mask(text: str, owner: str = "", known: Sequence[PrivateItem] = ()) -> str:
