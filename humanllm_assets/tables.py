@@ -71,6 +71,7 @@ FILTERED = RECORDS + define_table(
     ("original_chars", "INTEGER", "characters before rewriting (F5)"),
     ("quality", "VARCHAR", "label high, medium or low (F6)"),
     ("harmful", "VARCHAR", "label yes or no (F6)"),
+    ("private_items_left", "INTEGER", "private items of the eligible record that stand in one of its texts in any writing"),
 )
 PHRASES[FILTERED] = lambda found: f"kept {found.count('record')}, quality {found.list_values('quality')}"
 DROPPED = define_table(

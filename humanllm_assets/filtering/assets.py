@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract
+from humanllm_assets.filtering.privacy import detector_identity
 from humanllm_assets.filtering.rewriting import rewrite_and_label
 from humanllm_assets.filtering.rule import is_one_of, load_rules
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
@@ -123,6 +124,7 @@ def _declare_filtered(profile: Profile, home: Home, source: str) -> Node:
             "rewriter": llm_identity(profile, "rewriter", ["rewrite_record"]),
             "labeller": llm_identity(profile, "labeller", ["label_record"]),
             "labels": thresholds.labels,
+            "privacy": detector_identity(),
             "caps": thresholds.caps,
         },
         external=lambda partition: slots_identity(home, source, partition),

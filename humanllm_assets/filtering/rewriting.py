@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.texts import cut_to_fit
+from humanllm_assets.filtering.privacy import PrivateItem, find_left, find_private, mask
 from humanllm_assets.sql import read_rows
 
 if TYPE_CHECKING:
@@ -72,29 +73,22 @@ def clean_text(text: str, *, twitter: bool) -> tuple[str, Counter[str]]:
     return re.sub(r"\n{3,}", "\n\n", text).strip(), found
 
 
-_EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
-# Phone numbers in three or more groups, social-security-like ids, and runs of 13 to 19 digits (bank cards).
-_NUMBER = re.compile(
-    r"(?<![\w.,$-])(?:"
-    r"(?:\+?\d{1,3}[ .-]?)?(?:\(\d{2,4}\) ?|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}"
-    r"|\d{3}-\d{2}-\d{4}"
-    r"|\d(?:[ -]?\d){12,18}"
-    r")(?![\w-])"
-)
+def mask_text(text: str | None, *, twitter: bool, owner: str = "", known: Sequence[PrivateItem] = ()) -> str | None:
+    """A title or context text, which no LLM rewrites: cleaned by rule, private items replaced by obviously invented ones.
+
+    Args:
+        owner: the user whose record it is; an item gets the same replacement in all records of a user.
+        known: private items of the record's other texts.
+    """
+    return None if text is None else mask(clean_text(text, twitter=twitter)[0], owner, known)
 
 
-def private_data(text: str) -> set[str]:
-    """E-mail addresses (lower case) and phone, identity and card numbers (digits only) that stand in a text."""
-    numbers = {re.sub(r"\D", "", m.group()) for m in _NUMBER.finditer(text)}
-    return {m.group().lower() for m in _EMAIL.finditer(text)} | numbers
+_TEXTS = ("title", "context_title", "context_text", "text")
 
 
-def mask_text(text: str | None, *, twitter: bool) -> str | None:
-    """A title or context text, which no LLM rewrites: cleaned by rule, private data replaced by obviously invented ones."""
-    if text is None:
-        return None
-    text = _NUMBER.sub("555-0100", _EMAIL.sub("someone@example.com", text))
-    return clean_text(text, twitter=twitter)[0]
+def _private_items(row: Row) -> list[PrivateItem]:
+    """What must be in no text of the filtered record."""
+    return [item for name in _TEXTS for item in find_private(row[name])]
 
 
 @cache
@@ -110,15 +104,15 @@ def is_english(text: str) -> bool:
     return guess["lang"] == "en" or guess["score"] < 0.5
 
 
-def _refusal(source_text: str, shown_text: str, text: str, labels: Labels) -> str | None:
-    """The reason for which a cleaned text cannot be used, or None. `shown_text`: what of the source the rewriter saw."""
+def _refusal(row: Row, shown_text: str, text: str, labels: Labels) -> str | None:
+    """The reason for which a record's cleaned text cannot be used, or None. `shown_text`: what of its text the rewriter saw."""
     if not text:
         return "empty_after_rewriting"
     if len(text) < labels.min_left * len(shown_text):
         return "lost_in_rewriting"
-    if len(text) > labels.max_growth * len(source_text) + 50:
+    if len(text) > labels.max_growth * len(row["text"]) + 50:
         return "grown_in_rewriting"
-    if private_data(source_text) & private_data(text):
+    if find_left(_private_items(row), text):
         return "private_data_left"
     return None if is_english(text) else "not_english"
 
@@ -135,8 +129,8 @@ def rewrite_and_label(
 ) -> Tally:
     """F5 over the table `selected`, then F6 over what it gave.
 
-    Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful),
-    `dropped` (record_id, user_id, reason) and `failures` (item_id, prompt, reason, raw). Reasons, first match wins:
+    Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful, and
+    private_items_left, which the contract requires to be zero), `dropped` (record_id, user_id, reason) and `failures` (item_id, prompt, reason, raw). Reasons, first match wins:
     `llm_failed:<reason>`, `empty_after_rewriting`, `lost_in_rewriting`, `grown_in_rewriting`, `private_data_left`,
     `not_english`, `quality_<label>`, `harmful`.
     A record longer than the role's input limit is rewritten from its beginning; `cut_texts` counts these. Titles and context
@@ -158,7 +152,7 @@ def rewrite_and_label(
 
     def to_rewrite() -> Iterator[Question]:
         role, prompt = rewriter
-        for row in read_rows(con, "select record_id, user_id, text from selected"):
+        for row in read_rows(con, "select * from selected"):
             counts.rows_in += 1
             text, was_cut = cut_to_fit(engine, role, row["text"])
             counts.cut_texts += was_cut
@@ -178,7 +172,7 @@ def rewrite_and_label(
                 continue
             text, found = clean_text(value.text, twitter=twitter)
             counts.cleaned.update(found)
-            if reason := _refusal(question.row["text"], question.values["text"], text, labels):
+            if reason := _refusal(question.row, question.values["text"], text, labels):
                 drop(sink, question.row, reason)
             else:
                 storage.add("rewritten", {"record_id": question.key, "text": text})
@@ -200,8 +194,9 @@ def rewrite_and_label(
 
 
 def _filtered(row: Row, labelled: Labelled, twitter: bool) -> Row:
-    text = row["rewritten"]
-    masked = {name: mask_text(row[name], twitter=twitter) for name in ("title", "context_title", "context_text")}
+    text, items = row["rewritten"], _private_items(row)
+    masked = {name: mask_text(row[name], twitter=twitter, owner=row["user_id"], known=items) for name in _TEXTS if name != "text"}
+    left = [item for shown in (text, *masked.values()) for item in find_left(items, shown)]
     kept = {name: value for name, value in row.items() if name != "rewritten"}
     return {
         **kept,
@@ -211,4 +206,5 @@ def _filtered(row: Row, labelled: Labelled, twitter: bool) -> Row:
         "original_chars": row["n_chars"],
         "quality": labelled.quality,
         "harmful": labelled.harmful,
+        "private_items_left": len(left),
     }

@@ -26,6 +26,7 @@ NOON = datetime(2020, 1, 1, 12)
 RECORD: Row = {
     "record_id": "reddit:t3_good", "source": "reddit", "slice": "s", "user_id": "reddit/u", "created_at": NOON,
     "text": "text", "n_chars": 300, "context_id": "c", "rating": 5.0, "original_chars": 300, "quality": "high", "harmful": "no",
+    "private_items_left": 0,
 }  # fmt: skip
 DROPPED: Row = {"record_id": "reddit:t3_out", "user_id": "reddit/u", "reason": "min_chars"}
 PROFILE: Row = {

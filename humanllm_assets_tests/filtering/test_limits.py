@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
-from humanllm_assets.filtering.rules import apply_rules
+from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, write_lines
-from resources.thresholds import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
+from resources.sources import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
 
 RULES: dict[str, BaseModel] = {
     "reddit": RedditRules(),
@@ -54,6 +54,7 @@ def read_one(con: duckdb.DuckDBPyConnection, source: str, folder: Path) -> None:
         read(con, source, [path])
     else:
         read(con, source, [write_lines(folder / "a.jsonl", [rows.review_2023()])])
+        con.execute("create table core as select slice, row_no, null::varchar as reason from raw_records")
 
 
 @pytest.mark.parametrize(("source", "column", "threshold", "reason"), LIMITS)

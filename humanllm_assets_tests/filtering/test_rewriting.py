@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from humanllm_assets.filtering.rewriting import clean_text, is_english, mask_text, private_data, rewrite_and_label
+from humanllm_assets.filtering.privacy import find_left, find_private, mask
+from humanllm_assets.filtering.rewriting import clean_text, is_english, mask_text, rewrite_and_label
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Answer, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import ENGLISH, record, with_table
 from resources.llm.requests import LLMRequest
@@ -78,8 +80,21 @@ def test_a_kept_row_has_the_new_text_and_the_old_length() -> None:
     _, tables, _ = run([row], {}, {})
     (kept,) = tables.rows("records")
     assert (kept["text"], kept["n_chars"], kept["original_chars"]) == (ENGLISH, len(ENGLISH), 300)
-    assert (kept["title"], kept["context_text"]) == ("Mail me: someone@example.com", "See")
-    assert set(kept) == {*row, "original_chars", "quality", "harmful"}
+    assert (kept["title"], kept["context_text"]) == (f"Mail me: {mask('jo@mail.org', row['user_id'])}", "See")
+    assert re.fullmatch(r"Mail me: someone\d{4}@example\.com", kept["title"])
+    assert set(kept) == {*row, "original_chars", "quality", "harmful", "private_items_left"}
+    assert kept["private_items_left"] == 0
+
+
+def test_private_items_of_one_text_are_in_no_text_of_the_record() -> None:
+    """A number that only the text calls a phone's stands in the title too; one of the context must not come back in the text."""
+    row = record("r0", text="Call me at 2065550143, it is always on.", title="Order 2065550143", context_text="jo@mail.org asks")
+    _, tables, _ = run([row], {}, {})
+    (kept,) = tables.rows("records")
+    assert re.fullmatch(r"Order 555-01\d\d", kept["title"])
+    assert kept["private_items_left"] == 0
+    counts, _, _ = run([row], {"r0": f"{ENGLISH} jo at mail dot org"}, {}, Labels(max_growth=99))
+    assert counts.dropped == {"private_data_left": 1}
 
 
 def test_a_record_beyond_the_input_limit_loses_its_end_and_is_counted() -> None:
@@ -115,15 +130,16 @@ def test_cleaning_by_rule(text: str, twitter: bool, clean: str, found: dict[str,
     "text", ["+1 (212) 555-7788", "212.555.7788", "id 078-05-1120", "4111 1111 1111 1111", "a.b+c@mail.co.uk"]
 )
 def test_private_data_is_seen_and_masked(text: str) -> None:
-    assert len(private_data(text)) == 1
-    assert not private_data(text) & private_data(mask_text(text, twitter=False) or "")
+    items = find_private(text)
+    assert len(items) == 1
+    assert not find_left(items, mask_text(text, twitter=False))
 
 
 @pytest.mark.parametrize(
     "text", ["in 2004 I had 1,250,000 reasons", "$100 200 300", "scores 3-2-1", "10:30 to 12:45", "1999-2004"]
 )
 def test_plain_numbers_are_not_private(text: str) -> None:
-    assert not private_data(text)
+    assert not find_private(text)
 
 
 def test_language() -> None:

@@ -211,6 +211,8 @@ class World:
 
     def _raw(self, step: Step) -> None:
         self._begin(step)
+        if step.partition not in self.state.slices:  # as a file that was deleted behind the plan's back
+            raise StepError(f"raw[{step.partition}] changed while it ran: its file is gone")
         rows = [{"id": i, "user": r.user, "text": r.text} for i, r in self.state.slices[step.partition].items()]
         self.during((step.node.name, step.partition))
         step.write("rows", rows)

@@ -172,6 +172,7 @@ def test_any_edit_script_rebuilds_exactly_what_the_oracle_says(script, server):
 @settings(max_examples=SCRIPTS // 3, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(first=EDIT, during=EDIT, moment=st.integers(0, 9), crash=st.booleans())
 @example(first=("set", "weight", 1), during=("set", "min_chars", 0), moment=2, crash=False)  # eligible: identity old, rows new
+@example(first=("set", "weight", 1), during=("delete_slice", "b"), moment=0, crash=False)  # gone before its turn comes
 def test_a_change_or_a_crash_in_the_middle_of_a_run_is_mended_by_the_next(first, during, moment, crash, server):
     """Whatever the disturbed run published is what its identity says: going back to either state finds no wrong rows."""
     with fresh_world(server) as world:

@@ -16,7 +16,18 @@ from humanllm_assets.orchestration.build import build_definitions
 from resources.home import Home
 from resources.profile import PROJECT_ROOT, load_profile
 
-HEAVY = ("torch", "vllm", "transformers", "deepspeed", "mergekit", "great_expectations", "pandas", "matplotlib")
+HEAVY = (
+    "torch",
+    "vllm",
+    "transformers",
+    "deepspeed",
+    "mergekit",
+    "great_expectations",
+    "pandas",
+    "matplotlib",
+    "presidio_analyzer",
+    "spacy",
+)
 SNAPSHOTS = Path(__file__).parent.parent / "graph_snapshots"
 
 
