@@ -50,7 +50,8 @@ _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+|\b(?:pic\.twitter\.com|t\.
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>\n]{0,300}>|\[\[(?:VIDEO|IMAGE)ID:[^\]]*\]\]", re.DOTALL)
 _MENTION = re.compile(r"(?<![\w.@])@\w{1,30}")
 _HASHTAG = re.compile(r"(?<![\w&])#(?=\w*[^\W\d])\w+")
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\ufffd]")  # the last: half of a character, where a reply was cut
+# Marks without width, control characters but line ends and blanks, and half of a character, where a reply was cut.
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\ufffd\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 
 def clean_text(text: str, *, twitter: bool) -> tuple[str, Counter[str]]:
