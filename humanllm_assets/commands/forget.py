@@ -79,7 +79,7 @@ def forget(
                 raise takedown.TakedownError(
                     "a run is in progress and may read what is to be deleted; wait for it or cancel it, then purge"
                 )
-            done["receipt"] = str(takedown.purge(graph, home, store, user))
+            done["receipt"] = str(takedown.purge(graph, home, store, user, None if as_json else echo))
     echo(json.dumps(done, indent=1) if as_json else takedown.describe_outcome(user, done))
     return 0
 
