@@ -77,7 +77,7 @@ def forget(
         done["tombstone"] = forget_user(profile, home, store, user, reason).model_dump()
         if purge:
             with hold_lock(home.steps_lock, "humanllm forget --purge"):
-                done["receipt"] = str(takedown.purge(graph, home, store, user))
+                done["receipt"] = str(takedown.purge(graph, home, store, user, None if as_json else echo))
     echo(json.dumps(done, indent=1) if as_json else takedown.describe_outcome(user, done))
     return 0
 

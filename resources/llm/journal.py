@@ -25,7 +25,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,10 @@ _OBJECTS = {("table", "answers"), ("index", "answers_subject")}  # all that the 
 
 class JournalInUse(Explained):
     """Deleted answers could not be overwritten in the write-ahead log."""
+
+
+class JournalDamaged(Explained):
+    """The journal's rows cannot be read, so that nobody knows whom its answers are about."""
 
 
 class CheckedRow(NamedTuple):
@@ -224,27 +229,62 @@ class Journal:
             )
         return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
 
-    def purge(self, subject: str) -> list[str]:
-        """Delete every answer about a user (takedown) and return their keys.
+    def read_texts(self, other_than: str) -> Iterator[str]:
+        """What is stored about everybody but one user: item and answer of each row, read from the table and not by its index."""
+        query = "SELECT item_key, content, top_logprobs FROM answers NOT INDEXED WHERE subject <> ?"
+        with self._lock, self._explain_damage():
+            for row in self._db.execute(query, (other_than,)):
+                yield "\n".join(map(str, row))
 
-        The file is written anew: SQLite leaves copies of rows in the free space of pages when it balances its trees, which
-        `secure_delete` of the rows that are deleted later does not reach. That takes room for a second copy while it runs.
+    def purge(self, subject: str, mentions: Callable[[str], bool] = lambda text: False) -> list[str]:
+        """Delete every answer about a user (takedown), or that mentions the user, and return their keys.
+
+        No index is trusted: one that was damaged would hide answers. It is taken out of the file's declarations, all rows are
+        read, and the file is written anew, index included. Written anew, because SQLite leaves copies of rows in the free space
+        of pages when it balances its trees, which `secure_delete` of the rows that are deleted later does not reach. That takes
+        room for a second copy while it runs.
+
+        Args:
+            mentions: whether a row's item or answer tells of the user.
 
         Raises:
             JournalInUse: another process uses the journal, so that it cannot be written anew.
+            JournalDamaged: the rows cannot be read.
         """
-        with self._lock:
-            deleted = self._db.execute("DELETE FROM answers WHERE subject = ? RETURNING key", (subject,)).fetchall()
+        with self._lock, self._explain_damage():
+            self._db.create_function("mentions", 1, mentions, deterministic=True)
+            busy = 0
             try:
+                self._db.executescript(
+                    "PRAGMA writable_schema=ON; DELETE FROM sqlite_master WHERE name = 'answers_subject'; PRAGMA writable_schema=RESET"
+                )
+                deleted = self._db.execute(
+                    "DELETE FROM answers WHERE subject = ? OR mentions(item_key || char(10) || content || char(10) || top_logprobs) "
+                    "RETURNING key",
+                    (subject,),
+                ).fetchall()
                 self._db.execute("VACUUM")
+                self._db.executescript(_SCHEMA)
                 busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             except sqlite3.OperationalError as e:
                 if "locked" not in str(e) and "busy" not in str(e):
                     raise
                 busy = 1
         if busy:
-            raise JournalInUse(f"another process uses {self.path}; the answers are deleted, but purge again when it has ended")
+            raise JournalInUse(f"another process uses {self.path}; end it, then purge again")
         return sorted(key for (key,) in deleted)
+
+    @contextmanager
+    def _explain_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as e:
+            if "locked" in str(e) or "busy" in str(e) or "disk I/O" in str(e) or "full" in str(e):
+                raise
+            raise JournalDamaged(
+                f"{self.path} is damaged ({e}), so whom its answers are about is not known; bring back a copy of it, or delete it: its "
+                "answers are then asked again"
+            ) from e
 
     def find_damage(self) -> list[str]:
         """What is wrong with the file itself: SQLite's integrity check, its index compared with its rows, and what it declares.

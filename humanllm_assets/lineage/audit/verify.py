@@ -399,7 +399,12 @@ class _Work:
             except ProfileError as e:
                 self._found(profile.sources[source].folder, f"source files not compared: {e}", altered=False)  # type: ignore[index]
                 continue
-            for name, sha256 in con.execute("select file, sha256 from read_parquet(?)", [str(s.path("files"))]).fetchall():
+            try:
+                listed = con.execute("select file, sha256 from read_parquet(?)", [str(s.folder / "files.parquet")]).fetchall()
+            except duckdb.Error as e:
+                self._found(s.folder / "files.parquet", f"altered: no list of source files ({str(e).splitlines()[0]})")
+                continue
+            for name, sha256 in listed:
                 path = folder / name
                 if not path.is_file():
                     self._found(_short(path), "source file gone", altered=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,36 @@ _SQLITE = b"SQLite format 3\x00"
 
 
 class Mentions:
-    """The ids of a user and the user's records, found as whole ids: `reddit/al` is not in `reddit/alice`."""
+    """The ids of a user and the user's records, found as whole ids: `reddit/al` is not in `reddit/alice`; and the user's words.
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    Args:
+        holds_words: whether a text holds words of the user.
+    """
+
+    def __init__(self, ids: Sequence[str], holds_words: Callable[[str], bool] = lambda text: False) -> None:
         forms = {form for i in ids for form in (i, json.dumps(i)[1:-1])}  # JSON writes letters beyond ASCII as \u escapes
         listed = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-        self._pattern = re.compile(rf"(?<!\w)(?:{listed})(?![\w-])")
+        self._pattern = re.compile(rf"(?:{listed})(?![\w-])")  # what stands before it may be the `n` of an escaped line end
+        self._holds_words = holds_words
 
     def found(self, text: str) -> bool:
-        """Whether a text names the user or one of the user's records."""
-        return bool(self._pattern.search(text))
+        """Whether a text names the user or one of the user's records, or holds words of the user."""
+        return bool(self._pattern.search(text)) or self._holds_words(text)
 
     def scrub(self, text: str) -> str:
         """The text without the ids; in JSON, a value that stands beside such an id goes too."""
         try:
             content = json.loads(text)
         except ValueError:
-            return self._pattern.sub(REPLACED, text)
+            return self._replace(text)
         return json.dumps(self._walk(content)) + text[len(text.rstrip("\n")) :]
+
+    def _replace(self, text: str) -> str:
+        return REPLACED if self._holds_words(text) else self._pattern.sub(REPLACED, text)
 
     def _walk(self, node: Any) -> Any:
         if isinstance(node, str):
-            return self._pattern.sub(REPLACED, node)
+            return self._replace(node)
         if isinstance(node, list):
             return [self._walk(child) for child in node]
         if isinstance(node, dict):
@@ -69,7 +77,7 @@ def _scrub_text(path: Path, mentions: Mentions) -> int:
 
 
 def _scrub_database(path: Path, mentions: Mentions) -> int:
-    """Every text column of every table; a changed file is written anew, and its write-ahead log emptied (see `Journal.purge`)."""
+    """Every text column of every table; the file is written anew, and its write-ahead log emptied (see `Journal.purge`)."""
     changed = 0
     db = sqlite3.connect(path, timeout=_TIMEOUT_S, isolation_level=None)
     try:
@@ -80,8 +88,7 @@ def _scrub_database(path: Path, mentions: Mentions) -> int:
             for _, column, *_ in db.execute(f'PRAGMA table_info("{table}")').fetchall():
                 query = f'UPDATE "{table}" SET "{column}" = scrub("{column}") WHERE mentions("{column}")'
                 changed += db.execute(query).rowcount
-        if changed:
-            db.execute("VACUUM")
+        db.execute("VACUUM")  # also where nothing is changed: free space may hold what was deleted before
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         db.close()

@@ -9,10 +9,13 @@ What belongs here: finding and deleting. What does not: the rules that honour a 
 
 from __future__ import annotations
 
+import contextlib
 import html
+import itertools
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,9 +30,11 @@ from humanllm_assets.lineage.manifests import PURGED, Key, Snapshot
 from humanllm_assets.lineage.nodes import Graph
 from humanllm_assets.lineage.removal.gc import list_docs_pages
 from humanllm_assets.lineage.removal.scrub import Mentions, scrub_folder
+from humanllm_assets.lineage.removal.search import Haystack, read_tables, search_files, split_passages
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.tombstones import Tombstone, edit_tombstones, read_tombstones, user_hash
 from humanllm_assets.sql import parquet
+from humanllm_assets.tables import TEXTS
 from resources.errors import Explained
 from resources.files import sha256_file, write_atomically
 from resources.llm.journal import Journal
@@ -38,6 +43,11 @@ from resources.profile import site_of
 if TYPE_CHECKING:
     from resources.home import Home
     from resources.profile import Profile
+
+
+SHOWN = 5  # files named in one message
+# Columns whose texts are about the row's user alone; the others hold templates and texts of others too.
+_OWN_TEXTS = TEXTS - {"conversations", "options", "fields", "raw", "context_title", "context_text"}
 
 
 class TakedownError(Explained):
@@ -128,7 +138,8 @@ def find_unreadable(profile: Profile, store: SnapshotStore, user: str) -> dict[s
 
 def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[Key, dict[str, int]]:
     """Rows with the user's id, by manifest and table; and, as `<table> of others`, rows about others that were made from the
-    user's records (a benchmark's question with the user's text as a wrong option). One query per table of an asset."""
+    user's records (a benchmark's question with the user's text as a wrong option) or show them (a comment with the post that it
+    answers). One query per table of an asset."""
     files: dict[tuple[str, str], dict[str, list[Key]]] = {}
     for s in snapshots:
         for table in s.manifest.tables:
@@ -147,9 +158,12 @@ def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[Key, dict[st
             if "record_id" in columns:
                 con.execute(f"insert into theirs select distinct record_id from {listed} where user_id = $1", [user])
             if "record_ids" in columns:
-                with_records.append((table, keys, listed))
-        for table, keys, listed in with_records:
-            others = f"from {listed} where user_id <> $1 and list_has_any(record_ids, (select list(record_id) from theirs))"
+                with_records.append((table, keys, listed, "list_has_any(record_ids, (select list(record_id) from theirs))"))
+            elif {"context_id", "context_title", "context_text"} <= columns:
+                shown = "context_id in (from theirs) and coalesce(context_title, context_text) is not null"
+                with_records.append((table, keys, listed, shown))
+        for table, keys, listed, condition in with_records:
+            others = f"from {listed} where user_id <> $1 and {condition}"
             _add_rows(con, found, f"{table} of others", keys, others, user)
     return found
 
@@ -244,7 +258,7 @@ def _refuse_damage(inventory: Inventory, user: str) -> None:
             raise TakedownError(f"{p.damage.sentence}; the profile no longer has {p.item}: delete {file}, then purge again")
 
 
-def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
+def purge(graph: Graph, home: Home, store: SnapshotStore, user: str, say: Callable[[str], None] | None = None) -> Path:
     """Delete what is left of a forgotten user in the data home; returns the receipt's file. No step may be running.
 
     Deleted: snapshots that hold the user and are not published, models among them; answers about the user; training folders whose
@@ -253,9 +267,16 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
     keeps `purged.json`, so that an audit of what was made from it says so. A purge that was interrupted is finished by the next
     one.
 
+    No index is trusted, and before the snapshots go, from which the user's records and words are known, every byte that stays is
+    searched for them (`search.py`).
+
+    Args:
+        say: receives a progress line every two seconds.
+
     Raises:
-        TakedownError: the user has no tombstone, a published snapshot holds the user, or a pointer or manifest is damaged.
-        JournalInUse: see `Journal.purge`.
+        TakedownError: the user has no tombstone, a published snapshot holds the user, a pointer, manifest or table is damaged, or
+            something that tells of the user is left that cannot be deleted.
+        JournalInUse, JournalDamaged: see `Journal.purge`.
     """
     hashed = user_hash(user)
     if not any(t.user_sha256 == hashed for t in read_tombstones(home)):
@@ -267,17 +288,25 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
         raise TakedownError(reason)
     staying = {found.snapshots[k].folder for k in found.published}
     gone = {h.snapshot.folder: h for h in held if h.snapshot.folder not in staying}
-    mentions = Mentions([user, *_record_ids(gone, user)])
+    published = [s for k in found.published if (s := found.snapshots[k])]
     now = datetime.now(UTC)
     path = home.receipts / f"{now:%Y%m%dT%H%M%SZ}-{hashed[:12]}.json"
     receipt: dict[str, Any] = {"takedown": hashed, "purged_at": now.isoformat(timespec="seconds"), "complete": False}
     receipt["snapshots"] = [_describe_snapshot(store, s) for s in found.snapshots.values() if s.folder in gone]
     write_atomically(path, _json(receipt))  # an interrupted purge has a receipt too
-    journal = Journal(home.root)
     try:
-        receipt["answers"] = journal.purge(user)
-    finally:
-        journal.close()
+        ids = _record_ids(gone, user)
+        passages = _read_passages(gone, user)
+        journal = Journal(home.root)
+    except (duckdb.Error, sqlite3.DatabaseError) as e:
+        raise TakedownError(
+            f"a table or the journal cannot be read ({str(e).splitlines()[0]}); run: humanllm audit --verify"
+        ) from e
+    with contextlib.closing(journal):
+        passages -= _find_shared(home, published, journal, user, passages)
+        haystack = Haystack([user, *ids], passages)
+        receipt["answers"] = journal.purge(user, haystack.find_text)
+    mentions = Mentions([user, *ids], haystack.find_text)
     pages = {home.data_docs / page for h in gone.values() for page in list_docs_pages(h.snapshot.manifest.verdict)}
     receipt["pages"] = _delete_pages(home, {p for p in pages if p.is_file()}, mentions)
     receipt["training"] = _delete_training(home, user)
@@ -287,6 +316,7 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
         else:
             leftover.unlink()
     receipt["run_records"] = scrub_folder(home.dagster, mentions)
+    _refuse_leftovers(home, user, haystack, gone, {s.folder for s in published}, say)
     # the snapshots last: where the user's records have to be looked for is known from them alone
     for p in found.undeclared:
         if p.snapshot and p.snapshot.folder in gone:
@@ -300,6 +330,66 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str) -> Path:
             _empty(folder)
     write_atomically(path, _json(receipt | {"complete": True}))
     return path
+
+
+def _read_passages(folders: Iterable[Path], user: str) -> set[str]:
+    """Passages of all texts in the rows about the user in the tables of these snapshots: the user's words, and models' about them."""
+    found: set[str] = set()
+    with duckdb.connect() as con:
+        for file in (f for folder in folders for f in folder.glob("*.parquet")):
+            table = parquet([file])
+            columns = {r[0] for r in con.execute(f"describe select * from {table}").fetchall() if r[1] == "VARCHAR"}
+            if "user_id" in columns:
+                for column in sorted(columns & _OWN_TEXTS):
+                    query = f'select "{column}" from {table} where user_id = ? and "{column}" is not null'
+                    for (text,) in con.execute(query, [user]).fetchall():
+                        found.update(split_passages(text))
+    return found
+
+
+def _find_shared(home: Home, published: Iterable[Snapshot], journal: Journal, user: str, passages: set[str]) -> set[str]:
+    """Passages that others have too: in what is published, which no row of the user is in, in their answers, in prompts."""
+    haystack, own = Haystack((), passages), Haystack([user])
+    shared: set[str] = set()
+    with duckdb.connect() as con:
+        tables = read_tables(con, (s.path(t) for s in published for t in s.manifest.tables))
+        answers = (text.encode("utf-8", "surrogatepass") for text in journal.read_texts(user) if not own.find_text(text))
+        prompts = (p.read_bytes() for p in sorted(home.prompts.glob("*.md")))
+        for part in itertools.chain(prompts, tables, answers):
+            shared |= {f.name for f in haystack.find(part)}
+    return shared
+
+
+def _refuse_leftovers(
+    home: Home, user: str, haystack: Haystack, gone: Iterable[Path], published: set[Path], say: Callable[[str], None] | None
+) -> None:
+    """Search every file that stays; what only logs or remembers goes, and anything else stops the purge.
+
+    The id of an answered post may stay in a published table, with the comment that answers it (docs/takedown.md).
+
+    Raises:
+        TakedownError: something is left, or a file cannot be searched.
+    """
+    left = []
+    for path, found, problem in search_files(home.root, haystack, set(gone), say):
+        names = {f.name for f in found}
+        if path.parent in published and path.suffix == ".parquet" and not problem and user not in names:
+            continue
+        if not problem and path.is_relative_to(home.root / "snapshots") and not any(path.parent.glob("manifest*.json")):
+            path.unlink()  # of a folder that is no snapshot
+        elif not problem and path.is_relative_to(home.training):
+            shutil.rmtree(home.training / path.relative_to(home.training).parts[0], ignore_errors=True)
+        elif not problem and any(
+            path.is_relative_to(home.root / name) for name in ("servers", "dagster/storage", "models/.digests")
+        ):
+            path.unlink()
+        else:
+            left.append(f"{path.relative_to(home.root)}{f': {problem}' if problem else ''}")
+    if left:
+        shown = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if left[SHOWN:] else "")
+        raise TakedownError(
+            f"the purge is not complete, because something of {user} may be left in {shown}; delete it, then purge again"
+        )
 
 
 def _json(value: Any) -> bytes:

@@ -215,3 +215,23 @@ def test_prompts_and_pages_go_with_the_last_snapshot_that_names_them(world):
     world.source = {"a": {"x": 5}, "b": {"z": 6}}
     world.run_all()
     assert {r.path.parent.name for r in found(world) if r.what == "page"} == {"one"}
+
+
+def test_the_documentation_says_what_goes_and_what_is_always_kept(tmp_path):
+    """Kinds of removals and nodes that keep everything for ever, as the code has them."""
+    import re
+
+    from humanllm_assets.graph import build_graph
+    from resources.profile import PROJECT_ROOT, load_profile
+
+    text = (PROJECT_ROOT / "docs" / "takedown.md").read_text()
+    goes, kept = text.split("Always kept")[0], text.split("Always kept")[1]
+    code = "".join((PROJECT_ROOT / "humanllm_assets" / "lineage" / "removal" / "gc.py").read_text().split("# ---- in words")[0])
+    listed = re.findall(r"^\| `(\w+)` \|", goes, re.M)
+    named = {
+        kind for line in code.splitlines() if "what = " in line or "Removal(" in line for kind in re.findall(r'"(\w+)"', line)
+    }
+    named |= set(re.findall(r'^        "(\w+)": \(', code, re.M))
+    assert set(listed) == named - {""} and len(listed) == len(set(listed))
+    forever = {name for name, node in build_graph(load_profile("local"), Home(tmp_path)).nodes.items() if node.keeps_forever}
+    assert forever == set(re.findall(r"`(\w+_\w+)`", kept.split("Answers in the journal")[0]))

@@ -14,7 +14,7 @@ from humanllm_assets.lineage.inventory import take_inventory
 from humanllm_assets.lineage.removal.takedown import TakedownError, check_user, find_holdings, find_unreadable, purge
 from humanllm_assets.lineage.snapshots import SnapshotError
 from humanllm_assets.lineage.tombstones import TombstoneError, read_tombstones, user_hash
-from humanllm_assets.tables import BENCHMARK_ITEMS, CONSUMED
+from humanllm_assets.tables import BENCHMARK_ITEMS, CONSUMED, FILTERED
 from humanllm_assets_tests.lineage.reddit_world import NAMES, RECORDS, USERS, RedditWorld, copying_answer
 from resources.llm import dummy_server
 from resources.llm.dummy_server import DummyServer
@@ -83,6 +83,32 @@ def test_a_question_about_somebody_else_that_shows_the_users_text_holds_the_user
     store.add(writer, data.manifest.model_copy(update=update | {"upstream": []}))
     (held,) = [h for h in holdings(world.graph, store, USER) if h.name == "benchmark_items[choice]"]
     assert held.rows == {"items of others": 1}
+
+
+def test_a_comment_that_shows_the_users_post_holds_the_user_until_only_its_id_is_left(world):
+    """A superseded snapshot of comments holds the post's text in rows of the commenter."""
+    store, data = world.project.store, world.project.store.published("filtered_reddit", "one")
+    for post, partition in (("text of the post", "shows"), (None, "names")):
+        writer = store.begin("filtered_reddit_comments", partition, {"records": FILTERED})
+        row = {
+            "record_id": "reddit:t1_c",
+            "user_id": f"reddit/{NAMES[-1]}",
+            "context_id": f"reddit:t3_{NAME}4",
+            "context_text": post,
+        }
+        writer.write("records", [row])
+        with duckdb.connect() as con:
+            version, tables, files = writer.seal(con)
+        update = {
+            "asset": "filtered_reddit_comments",
+            "partition": partition,
+            "data_version": version,
+            "tables": tables,
+            "files": files,
+        }
+        store.add(writer, data.manifest.model_copy(update=update | {"upstream": []}))
+    held = {h.name: h.rows for h in holdings(world.graph, store, USER) if "comments" in h.name}
+    assert held == {"filtered_reddit_comments[shows]": {"records of others": 1}}
 
 
 def test_unreadable_rows_that_mention_the_user_are_named(world):
