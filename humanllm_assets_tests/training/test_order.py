@@ -35,6 +35,7 @@ def test_max_steps_cuts_the_stream_without_changing_its_order():
     assert stream(IDS, 1, 3, 8, max_steps=4) == stream(IDS, 1, 3, 8)[:32]
     assert count_places(23, 3, 8, 4) == (4, 32)
     assert count_places(23, 0.5, 8, None) == (2, 12)
+    assert count_places(1, 0.1, 8, None) == (1, 1)
 
 
 @settings(max_examples=50, deadline=None)
