@@ -205,12 +205,15 @@ _NOT_PHONES = re.compile(
     re.IGNORECASE,
 )
 _CUE = re.compile(
-    r"(?P<against>\b(?:order|invoice|item|model|part|serial|tracking|ticket|case|claim|confirmation|reference|ref|isbn(?:-1[03])?|issn"
-    r"|upc|ean|asin|sku|ids?|version|build|lottery|population|patent|product|parcel|flight|lot|batch|tweet|status|bug|issue|doi|book)"
+    r"(?P<against>\b(?:order|invoice|item|model|part|serial|tracking|ticket|case|claim|confirmation|reference|ref"
+    r"|isbn(?:-1[03])?|issn|upc|ean|asin|sku|ids?|version|build|lottery|population|patent|product|parcel|flight|lot|batch|tweet"
+    r"|status|bug|issue|doi|book)"
     r"(?:\s(?:numbers?|nos?|codes?|ids?))?\b)"
-    r"|(?P<phone>(?:\b|(?<=_))(?:call(?:ing)?|phones?|ph|mob|tel|telephone|cell|mobile|whats?app|text(?:ing)?|txt|sms|ring|dial(?:ing)?"
+    r"|(?P<phone>(?:\b|(?<=_))(?:call(?:ing)?|phones?|ph|mob|tel|telephone|cell|mobile|whats?app|text(?:ing)?|txt|sms"
+    r"|ring|dial(?:ing)?"
     r"|fax|contact|reach|hotline|helpline|landline|viber|hmu|phn|voicemail"
-    r"|(?:my|your|his|her|our|their|this|new|old|work|home)\s(?:\w+\s)?(?:numbers?|num|no)|numbers?(?=\s(?:is|are)\b|\s?[:=])|#s?(?=\s?:))"
+    r"|(?:my|your|his|her|our|their|this|new|old|work|home)\s(?:\w+\s)?(?:numbers?|num|no)|numbers?(?=\s(?:is|are)\b|\s?[:=])"
+    r"|#s?(?=\s?:))"
     r"(?![a-z]))",
     re.IGNORECASE,
 )
@@ -485,7 +488,7 @@ def _recognizers() -> dict[str, tuple[Any, ...]]:
     from presidio_analyzer.predefined_recognizers.country_specific.uk.uk_passport_recognizer import UkPassportRecognizer
 
     class SsnRecognizer(UsSsnRecognizer):
-        """Also the number of the Woolworth wallet, which presidio takes for a placeholder: in a user's text it is one of theirs."""
+        """Also the number of the Woolworth wallet, which presidio takes for a placeholder."""
 
         def invalidate_result(self, pattern_text: str) -> bool:
             return re.sub(r"\D", "", pattern_text) != "078051120" and super().invalidate_result(pattern_text)
@@ -568,7 +571,7 @@ def _may_hold_mac(signs: _Signs) -> bool:
 
 
 _RULES = (
-    _Rule("iban", lambda s: s.n_digits >= 8 and s.matches(r"[0-9]{2}[ ./_-]?[a-z0-9]{4}[ ./_-]?[a-z0-9]{4}[ ./_-]?[a-z0-9]"), _accept),
+    _Rule("iban", lambda s: s.n_digits >= 8 and s.matches(r"[0-9]{2}(?:[ ./_-]?[a-z0-9]{4}){2}[ ./_-]?[a-z0-9]"), _accept),
     _Rule("crypto", lambda s: s.n_digits >= 1 and s.matches(r"(?:bc1|[13])[a-z0-9]{25}"), _accept),
     _Rule("mac", _may_hold_mac, _accept_mac),
     _Rule("ip", _may_hold_ip, _accept_ip),
@@ -576,7 +579,7 @@ _RULES = (
     _Rule("ssn", lambda s: s.n_digits >= 9 and s.matches(r"[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}|[0-9]{9}"), _accept_ssn),
     _Rule("passport", lambda s: s.n_digits >= 7 and s.has("passport"), _has_before("passports?")),
     _Rule(
-        "national_id", lambda s: s.n_digits >= 6 and (s.has("adha", "uidai") or s.matches(r"[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[a-d]")),
+        "national_id", lambda s: s.n_digits >= 6 and (s.has("adha", "uidai") or s.matches(r"(?:[0-9]{2} ?){3}[a-d]")),
         _accept_national_id,
     ),
 )  # fmt: skip
