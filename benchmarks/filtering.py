@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -299,7 +299,7 @@ def run_kcore(case: str, path: Path, work: Path) -> int:
 _BOT = re.compile(r"\bi('| a)m a bot\b|this action was performed automatically|\bbeep boop\b", re.IGNORECASE)
 
 
-def passes_in_python(row: dict[str, Any], text: str) -> bool:
+def passes_in_python(row: Mapping[Any, Any], text: str) -> bool:
     """The conditions that drop any of the invented submissions."""
     removed = row["selftext"] in ("[removed]", "[deleted]")
     popular = int(row["score"]) >= 2 and int(row["num_comments"]) >= 2
