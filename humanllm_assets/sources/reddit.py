@@ -21,4 +21,6 @@ _POST = Shape(
         "removed": fields.REMOVED.format("selftext"),
     },
 )
-FILES = SourceFiles((Layout("pushshift", fields.POST_FIELDS, _POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS),))
+FILES = SourceFiles(
+    (Layout("pushshift", fields.POST_FIELDS, _POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS, times=fields.TIMES),)
+)

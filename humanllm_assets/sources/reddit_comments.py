@@ -38,7 +38,12 @@ FILES = SourceFiles(
             _COMMENT,
             ("score", "distinguished"),
             fields.CONTAINERS,
+            times=fields.TIMES,
         ),
     ),
-    context=(Layout("pushshift", fields.POST_FIELDS, _ANSWERED_POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS),),
+    context=(
+        Layout(
+            "pushshift", fields.POST_FIELDS, _ANSWERED_POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS, times=fields.TIMES
+        ),
+    ),
 )
