@@ -18,10 +18,15 @@ from resources.strict import Strict
 
 @dataclass(frozen=True)
 class Rule:
-    """`fails`: SQL over `raw_records`, true or NULL for a record to be dropped with `reason`."""
+    """`fails`: SQL over a record's columns, true or NULL for a record to be dropped with `reason`.
+
+    `needs_context`: it reads what the record refers to, which is looked up only for the records that pass the other rules; such rules
+    come last.
+    """
 
     reason: str
     fails: str
+    needs_context: bool = False
 
 
 @dataclass(frozen=True)
