@@ -14,7 +14,7 @@ _POST = Shape(
         "user_id": fields.AUTHOR,
         "created_at": "unix_time(created_utc)",
         "title": "clean_text(title)",
-        "text": f"regexp_replace(coalesce(clean_text(title), '') || chr(10) || chr(10) || {fields.BODY.format('selftext')}, '\\n+$', '')",
+        "text": f"trimmed(coalesce(clean_text(title), '') || chr(10) || chr(10) || {fields.BODY.format('selftext')}, '\\n')",
         "score": fields.SCORE,
         "num_comments": "TRY_CAST(TRY_CAST(num_comments AS DOUBLE) AS BIGINT)",
         "distinguished": "distinguished",
