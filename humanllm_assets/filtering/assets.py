@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.filtering.privacy import detector_identity
 from humanllm_assets.filtering.rewriting import rewrite_and_label
-from humanllm_assets.filtering.rule import load_rules
+from humanllm_assets.filtering.rule import load_rules, selection_rules
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
 from humanllm_assets.filtering.selection import select_for_llm
 from humanllm_assets.filtering.verdicts import SliceFilter
@@ -36,7 +37,7 @@ def _code_of(source: str) -> tuple[str, ...]:
 
 
 def _declare_core(profile: Profile) -> Node:
-    thresholds = profile.thresholds.rules_of("amazon")
+    thresholds, amazon = profile.thresholds.rules_of("amazon"), profile.sources["amazon"]
     return Node(
         name="amazon_core",
         group="filtering",
@@ -45,10 +46,16 @@ def _declare_core(profile: Profile) -> Node:
         kinds=frozenset({"duckdb"}),
         tables={"core": CORE},
         deps=(Partitions(profile).all_slices("raw_amazon", "amazon"),),
-        identity=lambda partition: {"rules": thresholds},
+        identity=lambda partition: {"rules": thresholds} | _selected({s: amazon.selection(s) for s in amazon.slices}),
         compute=_amazon_core,
         code=_code_of("amazon"),
     )
+
+
+def _selected(selection: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an identity that says which rows of the files are meant; nothing where all are."""
+    chosen = {key: value for key, value in selection.items() if value}
+    return {"selection": chosen} if chosen else {}
 
 
 def _amazon_core(step: Step) -> None:
@@ -56,8 +63,9 @@ def _amazon_core(step: Step) -> None:
     report = ReadReport()
     for slice_name in step.inputs["raw_amazon"]:
         files = check_slice(step, "amazon", slice_name)
+        selection = selection_rules(step.profile.sources["amazon"], slice_name)
         for _ in read_parts(step.con, "amazon", slice_name, files.records, step.workdir, report):
-            amazon_candidates(step.con, thresholds, "raw_part")
+            amazon_candidates(step.con, thresholds, "raw_part", selection)
         step.log(f"amazon_core: read {slice_name}, {report.rows_read:,} reviews so far")
     candidates = step.con.execute("select count(*) from candidates").fetchall()[0][0]
     step.measures["rounds"] = amazon_core(step.con, thresholds)
@@ -80,7 +88,7 @@ def _declare_eligible(profile: Profile, home: Home, source: str) -> Node:
         tables={"records": RECORDS, "dropped": DROPPED, "quarantine": QUARANTINE},
         partitions=slices,
         deps=(Dep(f"raw_{source}", same(slices)), *core),
-        identity=lambda partition: {"rules": thresholds},
+        identity=lambda partition: {"rules": thresholds} | _selected(profile.sources[source].selection(partition)),
         external=lambda partition: forgotten_identity(home, source),
         compute=partial(_eligible, source),
         code=_code_of(source),
@@ -96,7 +104,9 @@ def _eligible(source: str, step: Step) -> None:
             f"create temp table core as select row_no, reason from core_of_all where slice = {literal(step.partition)}"
         )
     forgotten = forgotten_users(step.runtime.home, source)
-    rules = SliceFilter(step.con, source, step.profile.thresholds.rules_of(source), step.workdir, forgotten=forgotten)
+    selection = selection_rules(step.profile.sources[source], step.partition)
+    thresholds = step.profile.thresholds.rules_of(source)
+    rules = SliceFilter(step.con, source, thresholds, step.workdir, forgotten=forgotten, selection=selection)
     for _ in read_parts(step.con, source, step.partition, files.records, step.workdir, report):
         rules.take("raw_part")
     rules.gather()

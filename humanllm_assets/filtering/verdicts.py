@@ -25,18 +25,19 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import duckdb
 
-from humanllm_assets.filtering.rule import Duplicates, Rule, is_one_of, load_rules, reasons, row_rules
+from humanllm_assets.filtering.rule import OTHER_SUBREDDIT, Duplicates, Rule, is_one_of, load_rules, reasons, row_rules
 from humanllm_assets.sources.readers import RAW_COLUMNS
 from humanllm_assets.sql import literal, parquet
 from humanllm_assets.tables import RECORDS
 from resources.strict import Strict
 
 FORGOTTEN = "forgotten"
+_UNLISTED = f"'{FORGOTTEN}', '{OTHER_SUBREDDIT}'"  # counted, without a row
 _CONTEXT = ("context_title", "context_text", "context_user_id")
 _CARRIED = (*(column.name for column in RECORDS), "row_no", "context_user_id")
 
@@ -61,6 +62,7 @@ class SliceFilter:
         folder: Path,
         core: str = "core",
         forgotten: Collection[str] = (),
+        selection: Sequence[Rule] = (),
     ) -> None:
         """Begin with an empty slice.
 
@@ -69,18 +71,21 @@ class SliceFilter:
             folder: for temporary files; it must be there until the results have been read.
             core: only for a source with a core: a relation (row_no, reason) of the slice's records that the rules over all slices
                 let pass (reason NULL) or drop for a reason of their own; what is not in it is dropped for the last of `core_reasons`.
-            forgotten: sha256 of the ids of users to be forgotten. Their records get no row in `dropped`.
+            forgotten: sha256 of the ids of users to be forgotten. Their records get no row in `dropped_rows`, nor do those of other
+                subreddits, which belong to other slices: one dump of all of Reddit may serve fifty.
+            selection: what of the rows belongs to the slice; these rules come before the source's.
         """
         self._con, self._folder, self._core, self._forgotten = con, folder, core, forgotten
         self._rules = load_rules(source)
         listed = row_rules(source, thresholds)
-        self._early = [rule for rule in listed if not rule.needs_context]
-        self._late = listed[len(self._early) :]
+        self._early = [*selection, *(rule for rule in listed if not rule.needs_context)]
+        self._late = listed[len(self._early) - len(selection) :]
         if any(not rule.needs_context for rule in self._late):
             raise ValueError(
                 f"the rules of {source} that need the context must come last: a record counts for the first that it fails"
             )
-        self._reasons = [*([FORGOTTEN] if forgotten else []), *reasons(source, thresholds)]
+        first = [FORGOTTEN] if forgotten else []
+        self._reasons = [*first, *(rule.reason for rule in selection), *reasons(source, thresholds)]
         self._found: Counter[str] = Counter()
         self._parts = 0
 
@@ -103,7 +108,7 @@ class SliceFilter:
         self._write(
             "passed", f"SELECT {', '.join(_CARRIED)}, md5_number_lower(text) AS text_key FROM judged WHERE reason IS NULL"
         )
-        self._write("dropped", f"SELECT record_id, user_id, reason FROM judged WHERE reason <> '{FORGOTTEN}'")
+        self._write("dropped", f"SELECT record_id, user_id, reason FROM judged WHERE reason NOT IN ({_UNLISTED})")
         found = dict(con.execute("SELECT coalesce(reason, ''), count(*) FROM judged GROUP BY 1").fetchall())
         con.execute("DROP TABLE judged")
         self._parts += 1

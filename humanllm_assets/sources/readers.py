@@ -41,6 +41,7 @@ RULE_COLUMNS = {
     "distinguished": "VARCHAR",
     "removed": "BOOLEAN",
     "age": "INTEGER",
+    "subreddit": "VARCHAR",
     "context_user_id": "VARCHAR",  # who wrote the context, where the file says so
 }
 RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS

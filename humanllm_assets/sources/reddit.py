@@ -18,6 +18,7 @@ _POST = Shape(
         "score": fields.SCORE,
         "num_comments": "TRY_CAST(TRY_CAST(num_comments AS DOUBLE) AS BIGINT)",
         "distinguished": "distinguished",
+        "subreddit": "subreddit",
         "removed": fields.REMOVED.format("selftext"),
     },
 )

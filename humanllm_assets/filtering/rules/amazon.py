@@ -11,6 +11,8 @@ share a number with a chance of 1 in 12,000; their purchases would then count to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 
 from humanllm_assets.filtering.rule import Duplicates, Rule, RuleSet, row_rules
@@ -29,13 +31,16 @@ def _list_rules(rules: AmazonRules) -> list[Rule]:
 RULES = RuleSet("F4", _list_rules, duplicates=(), core_reasons=(_BY_ITEM.reason, _BY_TEXT.reason, _OUTSIDE_CORE))
 
 
-def amazon_candidates(con: duckdb.DuckDBPyConnection, rules: AmazonRules, part: str = "raw_records") -> None:
+def amazon_candidates(
+    con: duckdb.DuckDBPyConnection, rules: AmazonRules, part: str = "raw_records", selection: Sequence[Rule] = ()
+) -> None:
     """Add the reviews of a part that pass the row rules to the table `candidates`, with what the rules over the whole data set need.
 
     Columns: slice, row_no (together the row's key), u and i (numbers of user and item), created_at, text_key.
 
     Args:
         part: a relation with the columns `RAW_COLUMNS`; only some of them are read, and none of the context.
+        selection: what of the rows belongs to the slice.
     """
     con.execute(
         "CREATE TABLE IF NOT EXISTS candidates (slice VARCHAR, row_no BIGINT, u UBIGINT, i UBIGINT, created_at TIMESTAMP, text_key UBIGINT)"
@@ -43,7 +48,7 @@ def amazon_candidates(con: duckdb.DuckDBPyConnection, rules: AmazonRules, part: 
     con.execute(f"""
         INSERT INTO candidates
         SELECT slice, row_no, md5_number_lower(user_id), md5_number_lower(context_id), created_at, text_key FROM {part}
-        WHERE {fails_first(row_rules("amazon", rules))} IS NULL
+        WHERE {fails_first([*selection, *row_rules("amazon", rules)])} IS NULL
     """)
 
 
