@@ -36,6 +36,7 @@ RULE_COLUMNS = {
     "distinguished": "VARCHAR",
     "removed": "BOOLEAN",
     "age": "INTEGER",
+    "subreddit": "VARCHAR",
     "context_user_id": "VARCHAR",  # who wrote the context, where the file says so
 }
 RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS
@@ -61,17 +62,22 @@ class ReadReport:
     context_unreadable: int = 0
 
 
-_MACROS = """
+_MACROS = r"""
 CREATE OR REPLACE TEMP MACRO unescaped(x) AS
     CASE WHEN contains(x, '&') AND regexp_matches(x, '&(#|[A-Za-z])[A-Za-z0-9]*;') THEN unescape_entities(x) ELSE x END;
-CREATE OR REPLACE TEMP MACRO clean_text(x) AS
-    trim(replace(replace(replace(replace(replace(
-        unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), chr(0), ''), chr(8203), ''), chr(65279), ''),
-        ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(160));
+CREATE OR REPLACE TEMP MACRO trimmed(x, characters) AS  -- ten times as fast as trim
+    regexp_replace(regexp_replace(x, '^[' || characters || ']+', ''), '[' || characters || ']+$', '');
+CREATE OR REPLACE TEMP MACRO is_plain(x) AS  -- ASCII without anything that could have to be replaced
+    strlen(x) = length(x) AND NOT contains(x, '&') AND NOT contains(x, chr(13)) AND NOT contains(x, chr(0));
+CREATE OR REPLACE TEMP MACRO clean_text(x) AS trimmed(
+    CASE WHEN is_plain(x) THEN x ELSE
+        replace(replace(replace(replace(replace(
+            unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), chr(0), ''), chr(8203), ''), chr(65279), '')
+    END, ' \t\n\v\f\x{a0}');
 CREATE OR REPLACE TEMP MACRO plain_text(x) AS  -- of item metadata: a string or a JSON list of strings, tags taken out
     nullif(clean_text(regexp_replace(regexp_replace(
         CASE WHEN x LIKE '[%' AND json_valid(x) THEN array_to_string(from_json(x, '["VARCHAR"]'), ' ') ELSE x END,
-        '<[^>]*>', ' ', 'g'), '\\s+', ' ', 'g')), '');
+        '<[^>]*>', ' ', 'g'), '\s+', ' ', 'g')), '');
 CREATE OR REPLACE TEMP MACRO utc_time(x) AS  -- a cast to TIMESTAMP alone would leave the offset out without a word
     CASE WHEN regexp_matches(x, ':[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$')
          THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ))) ELSE TRY_CAST(x AS TIMESTAMP) END;
