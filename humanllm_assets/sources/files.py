@@ -6,7 +6,9 @@ sources' own modules). All functions stream: memory does not grow with the file.
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -124,14 +126,22 @@ def record_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def refuse_utf16(path: Path, head: bytes) -> None:
+    """Make sure that a file that begins with these bytes is not in UTF-16, which reads like text with NULs.
+
+    Raises:
+        SourceError: it is.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:4096].count(b"\x00") > len(head[:4096]) // 4:
+        raise SourceError(f"{path} cannot be read: it is stored in UTF-16; store it in UTF-8")
+
+
 def decode(data: bytes) -> str:
-    """UTF-8 where it is UTF-8, otherwise cp1252 (bytes that cp1252 leaves open are taken as Latin-1). NULs are left out."""
-    data = data.replace(b"\x00", b"")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        pieces = (data[i : i + 1] for i in range(len(data)))
-        return "".join(_CP1252[piece] for piece in pieces)
+    """Text stored in UTF-8, in cp1252, or piece by piece in both; NULs are left out.
+
+    What is no UTF-8 is read as cp1252, of which Latin-1 fills the five bytes that it leaves open.
+    """
+    return data.replace(b"\x00", b"").decode("utf-8", _AS_CP1252)
 
 
 def _cp1252(code: int) -> str:
@@ -139,7 +149,25 @@ def _cp1252(code: int) -> str:
     return byte.decode("latin-1") if code in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else byte.decode("cp1252")
 
 
-_CP1252 = {bytes([code]): _cp1252(code) for code in range(256)}
+CP1252 = "".join(map(_cp1252, range(256)))
+"""The characters of cp1252 by code, the open ones from Latin-1."""
+_AS_CP1252 = "humanllm_cp1252"  # what `codecs` knows the error handler by
+_CP1252_TABLE = dict(enumerate(CP1252))
+_NO_UTF8 = re.compile(  # as many bytes at once as begin no character of UTF-8
+    rb"(?:(?![\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
+    rb"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})[\x80-\xff])+"
+)
+
+
+def _read_as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    found = _NO_UTF8.match(error.object, error.start)
+    end = found.end() if found else error.end
+    return error.object[error.start : end].decode("latin-1").translate(_CP1252_TABLE), end
+
+
+codecs.register_error(_AS_CP1252, _read_as_cp1252)
 
 
 @dataclass(frozen=True)
