@@ -312,9 +312,9 @@ def main() -> None:
         print("interrupted; answers and published partitions are kept: run the same command to go on", file=sys.stderr)
         code = 130
     except Exception as e:
-        from resources.home import homes, storage_problem
+        from resources.home import homes, machine_problem
 
-        if (problem := storage_problem(e, homes())) is None:
+        if (problem := machine_problem(e, homes())) is None:
             raise
         print(problem, file=sys.stderr)
         code = 1

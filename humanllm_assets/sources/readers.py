@@ -48,6 +48,7 @@ RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS
 CHUNK_BYTES = 64 << 20
 BATCH_ROWS = 20_000
 RAW_CHARS = 500  # of a quarantined row
+LINE_BITS = 40  # of a row's number; the number of its file stands above them
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
 
@@ -110,8 +111,6 @@ def _prepare(con: duckdb.DuckDBPyConnection) -> None:
         con.create_function("unescape_entities", _unescape, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[arg-type]
     con.execute(_MACROS)
     con.execute("SET preserve_insertion_order = true")  # line numbers are the rows' positions
-    columns = ", ".join(f"{name} {kind}" for name, kind in RAW_COLUMNS.items())
-    con.execute(f"CREATE OR REPLACE TABLE raw_records ({columns})")
     con.execute("CREATE OR REPLACE TABLE quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
 
 
@@ -139,48 +138,87 @@ def read_records(
         SourceError: a file is missing, cut off, or in another layout.
     """
     report = ReadReport()
-    of_source = load_files(source)
-    layouts = {path: detect_layout(of_source.records, path) for path in record_files}
-    contexts = {path: detect_layout(of_source.context, path) for path in context_files} if of_source.context else {}
-    report.layouts = {path.name: str(found) for path, found in (*layouts.items(), *contexts.items())}
-    _prepare(con)
-    for path, found in layouts.items():
-        lines_before = _one(con, "SELECT coalesce(max(row_no), 0) FROM raw_records")
-        for _ in _chunks(con, found, path, workdir, "quarantine"):
-            _insert_records(con, source, slice_name, found.layout.shape, path, lines_before)
-    report.unreadable = _one(con, "SELECT count(*) FROM quarantine")
-    report.rows_read = _one(con, "SELECT count(*) FROM raw_records") + report.unreadable
-    if of_source.context:
-        _join_context(con, contexts, workdir, report)
-    con.execute("DROP VIEW IF EXISTS chunk")
-    for table in ("parsed", "reread", "cut_rows"):
-        con.execute(f"DROP TABLE IF EXISTS {table}")
+    parts = read_parts(con, source, slice_name, record_files, workdir, report)
+    columns = ", ".join(f"{name} {kind}" for name, kind in RAW_COLUMNS.items())
+    con.execute(f"CREATE OR REPLACE TABLE raw_records ({columns})")
+    for _ in parts:
+        con.execute("INSERT INTO raw_records SELECT * FROM raw_part")
+    if load_files(source).context:
+        read_context(con, source, context_files, "raw_records", workdir, report)
+        con.execute("""
+            CREATE OR REPLACE TABLE raw_records AS
+            SELECT r.* REPLACE (
+                c.context_title AS context_title, c.context_text AS context_text, c.context_user_id AS context_user_id)
+            FROM raw_records r LEFT JOIN context c USING (context_id)
+        """)
+        con.execute("DROP TABLE context")
     return report
 
 
-def _insert_records(
-    con: duckdb.DuckDBPyConnection, source: str, slice_name: str, shape: Shape, path: Path, lines_before: int
-) -> None:
+def read_parts(
+    con: duckdb.DuckDBPyConnection, source: str, slice_name: str, record_files: Sequence[Path], workdir: Path, report: ReadReport
+) -> Iterator[None]:
+    """One part of a slice after another as the view `raw_part` (columns `RAW_COLUMNS`, those of the context NULL), of bounded size.
+
+    `raw_part` is computed whenever it is read: read it once. Unusable rows go to the table `quarantine`; `report` is complete after
+    the last part. The layouts of all files are told, and refused, before the first part.
+
+    Raises:
+        SourceError: as `read_records`.
+    """
+    layouts = {path: detect_layout(load_files(source).records, path) for path in record_files}
+    report.layouts |= {path.name: str(found) for path, found in layouts.items()}
+    _prepare(con)
+    return _read_parts(con, source, slice_name, layouts, workdir, report)
+
+
+def _read_parts(
+    con: duckdb.DuckDBPyConnection,
+    source: str,
+    slice_name: str,
+    layouts: Mapping[Path, FoundLayout],
+    workdir: Path,
+    report: ReadReport,
+) -> Iterator[None]:
+    for file_no, (path, found) in enumerate(layouts.items()):
+        for rows, unusable in _chunks(con, found, path, workdir, "quarantine"):
+            _define_part(con, source, slice_name, found.layout.shape, path, file_no)
+            report.rows_read += rows
+            yield
+            report.rows_read, report.unreadable = report.rows_read + unusable, report.unreadable + unusable
+    for name in ("raw_part", "chunk"):
+        con.execute(f"DROP VIEW IF EXISTS {name}")
+    for name in ("parsed", "reread", "cut_rows"):
+        con.execute(f"DROP TABLE IF EXISTS {name}")
+
+
+def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, shape: Shape, path: Path, file_no: int) -> None:
     given = {
         **shape.columns,
         "source": literal(source),
         "slice": literal(slice_name),
         "file": literal(path.name),
         "line": "line",
-        "row_no": "line",
+        "row_no": f"line + {file_no << LINE_BITS}",
         "n_chars": "0",
     }
     columns = ", ".join(f"CAST({given.get(name, 'NULL')} AS {kind}) AS {name}" for name, kind in RAW_COLUMNS.items())
     con.execute(f"""
-        INSERT INTO raw_records
-        SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key, row_no + {lines_before} AS row_no)
+        CREATE OR REPLACE TEMP VIEW raw_part AS
+        SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key)
         FROM (SELECT {columns} FROM chunk WHERE ({shape.problem}) IS NULL)
     """)
 
 
-def _chunks(con: duckdb.DuckDBPyConnection, found: FoundLayout, path: Path, workdir: Path, quarantine: str) -> Iterator[None]:
+def _chunks(
+    con: duckdb.DuckDBPyConnection, found: FoundLayout, path: Path, workdir: Path, quarantine: str
+) -> Iterator[tuple[int, int]]:
     """Make the view `chunk` (line, the layout's fields as VARCHAR) for one part of the file after another, and put every row
-    that cannot be used into the table `quarantine`: unreadable ones, and those that the shape's `problem` names."""
+    that cannot be used into the table `quarantine`: unreadable ones, and those that the shape's `problem` names.
+
+    Yields how many rows of the part can be used and how many cannot.
+    """
+    before = _one(con, f"SELECT count(*) FROM {quarantine}")
     layout, shape = found.layout, found.layout.shape
     if layout.cutter:
         parts: Iterable[None] = _cut_chunks(con, path, layout.cutter, quarantine)
@@ -189,12 +227,14 @@ def _chunks(con: duckdb.DuckDBPyConnection, found: FoundLayout, path: Path, work
     else:
         parts = _json_chunks(con, layout, path, workdir, quarantine)
     for _ in parts:
-        con.execute(
+        found_unusable = con.execute(
             f"INSERT INTO {quarantine} SELECT ?, line, {shape.problem}, left(CAST(to_json(chunk) AS VARCHAR), {RAW_CHARS}) "
             f"FROM chunk WHERE ({shape.problem}) IS NOT NULL",
             [path.name],
-        )
-        yield
+        ).fetchall()[0][0]
+        rows, after = _one(con, "SELECT count(*) FROM chunk"), _one(con, f"SELECT count(*) FROM {quarantine}")
+        yield rows - found_unusable, after - before
+        before = after
 
 
 def _parquet_chunk(con: duckdb.DuckDBPyConnection, layout: Layout, path: Path) -> Iterator[None]:
@@ -311,13 +351,25 @@ def _as_text(value: Any) -> str | None:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _join_context(
-    con: duckdb.DuckDBPyConnection, contexts: Mapping[Path, FoundLayout], workdir: Path, report: ReadReport
+def read_context(
+    con: duckdb.DuckDBPyConnection, source: str, context_files: Sequence[Path], wanted: str, workdir: Path, report: ReadReport
 ) -> None:
-    """Fill `context_title`, `context_text` and `context_user_id` from the context files; of several rows with one id the first is taken."""
-    con.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT context_id FROM raw_records")
+    """Make the table `context` (context_id, context_title, context_text, context_user_id): what the rows of `wanted` refer to.
+
+    Of several rows with one id the first is taken.
+
+    Args:
+        wanted: a relation with a column context_id; only what stands there is kept.
+        report: gains the layouts of the context files and what was found in them.
+
+    Raises:
+        SourceError: a file is missing, cut off, or in another layout.
+    """
+    contexts = {path: detect_layout(load_files(source).context, path) for path in context_files}
+    report.layouts |= {path.name: str(found) for path, found in contexts.items()}
+    con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT context_id FROM {wanted}")
     con.execute("""
-        CREATE OR REPLACE TEMP TABLE context
+        CREATE OR REPLACE TEMP TABLE found_context
         (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, context_user_id VARCHAR, file_no INTEGER, line BIGINT)
     """)
     con.execute("CREATE OR REPLACE TEMP TABLE context_quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
@@ -326,20 +378,15 @@ def _join_context(
         columns = ", ".join(f"{sql} AS {name}" for name, sql in shape.columns.items())
         for _ in _chunks(con, found, path, workdir, "context_quarantine"):
             con.execute(
-                f"INSERT INTO context SELECT context_id, context_title, context_text, context_user_id, {file_no}, line "
+                f"INSERT INTO found_context SELECT context_id, context_title, context_text, context_user_id, {file_no}, line "
                 f"FROM (SELECT {columns}, line FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
             )
     con.execute("""
-        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text, context_user_id FROM context
+        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text, context_user_id FROM found_context
         QUALIFY row_number() OVER (PARTITION BY context_id ORDER BY file_no, line) = 1
     """)
     report.context_rows = _one(con, "SELECT count(*) FROM context")
     report.context_unreadable = _one(con, "SELECT count(*) FROM context_quarantine")
-    con.execute("""
-        CREATE OR REPLACE TABLE raw_records AS
-        SELECT r.* REPLACE (
-            c.context_title AS context_title, c.context_text AS context_text, c.context_user_id AS context_user_id)
-        FROM raw_records r LEFT JOIN context c USING (context_id)
-    """)
-    for table in ("wanted", "context", "context_quarantine"):
+    con.execute("DROP VIEW IF EXISTS chunk")
+    for table in ("wanted", "found_context", "context_quarantine"):
         con.execute(f"DROP TABLE {table}")
