@@ -8,18 +8,18 @@ from humanllm_assets.sources.shapes import say_problem
 
 _POST = Shape(
     "id",
-    say_problem(date="try_strptime(date, '%d,%B,%Y') IS NULL"),
+    say_problem(id="NOT regexp_full_match(id, '[0-9]+')", date="day IS NULL"),
     {
         "record_id": "'blogger:' || id || ':' || left(sha256(date || '|' || coalesce(clean_text(text), '')), 12)",
         "user_id": "'blogger/' || id",
-        "created_at": "TRY_CAST(try_strptime(date, '%d,%B,%Y') AS TIMESTAMP)",
+        "created_at": "CAST(day AS TIMESTAMP)",
         "text": "coalesce(clean_text(text), '')",
         "age": "TRY_CAST(age AS INTEGER)",
     },
 )
 FILES = SourceFiles(
     (
-        Layout("blogtext", blogs.CSV_COLUMNS, _POST, containers=("csv", "csv.gz"), cutter=blogs.CSV),
+        Layout("blogtext", blogs.NEEDED, _POST, containers=("csv", "csv.gz"), cutter=blogs.CSV),
         Layout("blog", (), _POST, containers=("xml",), cutter=blogs.XML),
     )
 )

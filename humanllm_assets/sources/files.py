@@ -7,9 +7,11 @@ sources' own modules). All functions stream: memory does not grow with the file,
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +24,7 @@ BLOCK_BYTES = 1 << 20
 ZSTD_BLOCK_BYTES = 1 << 14  # of compressed bytes: a block may unpack to a large multiple of itself
 ZSTD_WINDOW = 1 << 31  # official Pushshift dumps are packed with a window of 2 GiB
 LONG_LINE_BYTES = 8 << 20  # a longer line is handed over by itself
-MAX_LINE_BYTES = 32 << 20  # a longer line is no row: of it only the start is kept
-KEPT_BYTES = 2000  # of a line that is no row
+MAX_LINE_BYTES = 32 << 20  # a longer line is no row: so much of its start is kept
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -162,10 +163,7 @@ def check_packing(path: Path) -> None:
     head = next(blocks(path), b"") if by_name else head
     if inner := _packing_in(head) if by_name else None:
         raise SourceError(f"{path} holds a {inner.name} file; {inner.remedy or 'unpack it once and give it its right name'}")
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in head[:4]:
-        raise SourceError(
-            f"{path} is UTF-16 or UTF-32 text, or no text at all; convert it to UTF-8, such as with `iconv -f UTF-16 -t UTF-8`"
-        )
+    refuse_utf16(path, head)
 
 
 def _packing_of(path: Path) -> _Packing | None:
@@ -277,7 +275,7 @@ def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
             size += len(block)
             continue
         if size + end > LONG_LINE_BYTES:
-            yield _long_line(_keep(started, size, block[:end]), size + end)
+            yield LongLine(b"".join(_keep(started, size, block[:end])), size + end)
             started, begin = [], end + 1
         else:
             begin = 0
@@ -286,26 +284,22 @@ def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
             yield b"".join([*started, block[begin:last]])
         started, size = [block[last:]], len(block) - last
     if size > LONG_LINE_BYTES:
-        yield _long_line(started, size)
+        yield LongLine(b"".join(started), size)
     elif size:
         yield b"".join(started) + b"\n"
 
 
 def _keep(started: list[bytes], size: int, more: bytes) -> list[bytes]:
-    if size + len(more) <= MAX_LINE_BYTES:
-        started.append(more)
-        return started
-    return [b"".join(started)[:KEPT_BYTES] or more[:KEPT_BYTES]]
-
-
-def _long_line(parts: list[bytes], size: int) -> LongLine:
-    return LongLine(b"".join(parts) if size <= MAX_LINE_BYTES else b"".join(parts)[:KEPT_BYTES], size)
+    """A started line of so many bytes, and more of it, as far as it is kept."""
+    if size < MAX_LINE_BYTES:
+        started.append(more[: MAX_LINE_BYTES - size])
+    return started
 
 
 def lines(path: Path) -> Iterator[bytes]:
     """The file's lines without their line ends, unpacked; a byte order mark at the start is left out.
 
-    Of a line of more than `MAX_LINE_BYTES` only the start is given.
+    Of a line of more than `MAX_LINE_BYTES` only so much is given.
     """
     for piece in _whole_lines(blocks(path)):
         if isinstance(piece, LongLine):
@@ -344,14 +338,24 @@ def _is_blank(block: bytes, begin: int, end: int) -> bool:
 _BLANKS = frozenset(b" \t\n\r\x0b\x0c")
 
 
+def refuse_utf16(path: Path, head: bytes) -> None:
+    """Make sure that a file that begins with these bytes is not in UTF-16, which reads like text with NULs.
+
+    Raises:
+        SourceError: it is.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:4096].count(b"\x00") > len(head[:4096]) // 4:
+        raise SourceError(
+            f"{path} cannot be read: it is stored in UTF-16; store it in UTF-8, such as with `iconv -f UTF-16 -t UTF-8`"
+        )
+
+
 def decode(data: bytes) -> str:
-    """UTF-8 where it is UTF-8, otherwise cp1252 (bytes that cp1252 leaves open are taken as Latin-1). NULs are left out."""
-    data = data.replace(b"\x00", b"")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        pieces = (data[i : i + 1] for i in range(len(data)))
-        return "".join(_CP1252[piece] for piece in pieces)
+    """Text stored in UTF-8, in cp1252, or piece by piece in both; NULs are left out.
+
+    What is no UTF-8 is read as cp1252, of which Latin-1 fills the five bytes that it leaves open.
+    """
+    return data.replace(b"\x00", b"").decode("utf-8", _AS_CP1252)
 
 
 def _cp1252(code: int) -> str:
@@ -359,7 +363,25 @@ def _cp1252(code: int) -> str:
     return byte.decode("latin-1") if code in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else byte.decode("cp1252")
 
 
-_CP1252 = {bytes([code]): _cp1252(code) for code in range(256)}
+CP1252 = "".join(map(_cp1252, range(256)))
+"""The characters of cp1252 by code, the open ones from Latin-1."""
+_AS_CP1252 = "humanllm_cp1252"  # what `codecs` knows the error handler by
+_CP1252_TABLE = dict(enumerate(CP1252))
+_NO_UTF8 = re.compile(  # as many bytes at once as begin no character of UTF-8
+    rb"(?:(?![\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
+    rb"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})[\x80-\xff])+"
+)
+
+
+def _read_as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    found = _NO_UTF8.match(error.object, error.start)
+    end = found.end() if found else error.end
+    return error.object[error.start : end].decode("latin-1").translate(_CP1252_TABLE), end
+
+
+codecs.register_error(_AS_CP1252, _read_as_cp1252)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from humanllm_assets.sources.registry import load_part
 
 SNIFFED_LINES = 1000
 SNIFFED_BYTES = 8 << 20
+HEADER_BYTES = 1 << 16  # of a CSV
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class CutRow(NamedTuple):
     """One row as a cutter found it. `problem` says why it cannot be used; `raw` then holds its source text."""
 
     line: int
-    values: Mapping[str, str] | None = None
+    values: Mapping[str, str | None] | None = None
     problem: str | None = None
     raw: str | None = None
 
@@ -53,10 +54,10 @@ class Cutter:
     rows: Callable[[Path], Iterator[CutRow]]
     fields: tuple[str, ...]
     """Names of a row's values."""
-    check: Callable[[Path], None] | None = None
-    """Raises SourceError for a file of another kind, where the columns do not tell."""
-    count: Callable[[Path], int] | None = None
-    """Counts a file's rows, unreadable ones included, without the code that cuts them: what `rows` gives must be as many."""
+    check: Callable[[Path], None]
+    """Raises SourceError for a file that the columns do not tell from one of the kind."""
+    count: Callable[[Path], int]
+    """Rows of a file, counted from its bytes in another way than `rows` cuts them."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,9 @@ def detect_layout(layouts: tuple[Layout, ...], path: Path) -> FoundLayout:
     if inner == ".parquet":
         return _one_of(layouts, f"parquet{packing}", path, set(_parquet_columns(path)), "the columns")
     if inner == ".csv":
-        return _one_of(layouts, f"csv{packing}", path, set(_csv_header(path)), "the columns")
+        return _checked(_one_of(layouts, f"csv{packing}", path, set(read_csv_header(path).columns), "the columns"), path)
     if inner == ".xml":
-        found = _one_of(layouts, f"xml{packing}", path, set(), "an XML file; fields")
-        if found.layout.cutter and found.layout.cutter.check:
-            found.layout.cutter.check(path)
-        return found
+        return _checked(_one_of(layouts, f"xml{packing}", path, set(), "an XML file; fields"), path)
     fields = _json_fields(path)
     for layout in layouts:
         if layout.is_lines and any(set(layout.needed) <= row for row in fields):
@@ -156,8 +154,7 @@ def count_rows(path: Path, found: FoundLayout) -> int:
         SourceError: the file cannot be read.
     """
     if found.layout.cutter:
-        cutter = found.layout.cutter
-        return cutter.count(path) if cutter.count else sum(1 for _ in cutter.rows(path))
+        return found.layout.cutter.count(path)
     if found.container == "parquet":
         return _parquet_metadata(path).num_rows
     return files.count_record_lines(path)
@@ -165,6 +162,12 @@ def count_rows(path: Path, found: FoundLayout) -> int:
 
 def _json_container(layout: Layout, packing: str) -> str:
     return "zst" if packing == ".zst" and "zst" in layout.containers else layout.containers[0] + packing
+
+
+def _checked(found: FoundLayout, path: Path) -> FoundLayout:
+    if found.layout.cutter:
+        found.layout.cutter.check(path)
+    return found
 
 
 def _one_of(layouts: tuple[Layout, ...], container: str, path: Path, found: set[str], what: str) -> FoundLayout:
@@ -175,7 +178,7 @@ def _one_of(layouts: tuple[Layout, ...], container: str, path: Path, found: set[
 
 
 def _wrong(layouts: tuple[Layout, ...], path: Path, found: set[str], what: str) -> SourceError:
-    shown = ", ".join(sorted(found)[:25]) or "none"
+    shown = ", ".join(name[:50] for name in sorted(found)[:25]) or "none"
     expected = "; or ".join(
         f"{'/'.join(f.containers)} with {', '.join(f.needed)}" if f.needed else "/".join(f.containers) for f in layouts
     )
@@ -204,12 +207,25 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _csv_header(path: Path) -> list[str]:
-    first = next(files.lines(path), b"")
-    try:
-        return next(csv.reader([files.decode(first)]), [])
-    except csv.Error as e:
-        raise SourceError(f"{path} cannot be read: its first line is no CSV header ({e}); download it again") from e
+class CsvHeader(NamedTuple):
+    """What stands between a CSV's columns, and their names in small letters."""
+
+    delimiter: str
+    columns: tuple[str, ...]
+
+
+def read_csv_header(path: Path) -> CsvHeader:
+    """The first line of a CSV; the delimiter is the one of `,`, `;` and tab that it is cut by into the most columns.
+
+    Raises:
+        SourceError: the file is missing, damaged, or in UTF-16.
+    """
+    head = next(files.blocks(path), b"")[:HEADER_BYTES]
+    files.refuse_utf16(path, head)
+    text = files.decode(head.removeprefix(files.UTF8_BOM).partition(b"\n")[0]).replace("\r", " ")
+    rows = {delimiter: next(csv.reader([text], delimiter=delimiter), []) for delimiter in ",;\t"}
+    delimiter = max(rows, key=lambda delimiter: len(rows[delimiter]))
+    return CsvHeader(delimiter, tuple(name.strip().lower() for name in rows[delimiter]))
 
 
 def _json_fields(path: Path) -> list[set[str]]:

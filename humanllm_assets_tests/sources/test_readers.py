@@ -191,7 +191,7 @@ def test_a_broken_csv_row_does_not_touch_its_neighbours(tmp_path: Path, con: duc
         b'1,male,30,Arts,Leo,"01,June,2004","never closed\n'
         b'2,female,31,Arts,Leo,"02,June,2004","two\n\nparagraphs"\n'
         b"2,female,31,Arts\n"
-        b'3,male,40,Arts,Leo,"03,mai,2004",x\n'
+        b'3,male,40,Arts,Leo,"03,listopad,2004",x\n'
         b'3,male,40,Arts,Leo,",,2004",x\n'
         b'3,male,40,Arts,Leo,"04,June,2004",caf\xe9\n'
     )
@@ -218,7 +218,7 @@ def test_xml_blogs_that_no_parser_takes(tmp_path: Path, con: duckdb.DuckDBPyConn
         b"<Blog>\r\n<date>08,July,2004</date>\r\n<post>\r\n  R&B & <b>caf\xe9</b> na\x81\r\n </post>\r\n"
         b"<date>09,July,2004</date><post>with \x00NUL</post>"
         b"<date></date><post>no date</post>"
-        b"<date>10,juillet,2004</date><post>French month</post>"
+        b"<date>10,listopad,2004</date><post>November or October</post>"
         b"<date>11,July,2004</date>\r\n"
         b"<date>12,July,2004</date><post>never closed\r\n<date>13,July,2004</date><post>UTF-8 caf\xc3\xa9</post></Blog>"
     )
