@@ -318,7 +318,8 @@ def record_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def count_record_lines(path: Path) -> int:
     """How many lines are not blank, counted from the unpacked bytes without cutting them into lines."""
     rows, blank = 0, True  # of the line that is open
-    for block in blocks(path):
+    for number, block in enumerate(blocks(path)):
+        block = block if number else block.removeprefix(UTF8_BOM)
         begin, end = 0, block.find(b"\n")
         while end >= 0:
             rows += not blank or not _is_blank(block, begin, end)

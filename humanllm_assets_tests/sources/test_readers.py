@@ -316,7 +316,7 @@ def test_a_line_is_read_the_same_whatever_stands_beside_it(
 ) -> None:
     monkeypatch.setattr(files, "LONG_LINE_BYTES", 1 << 20)
     post = json.dumps(rows.submission())
-    lines: list[dict[str, Any] | bytes] = [
+    given: list[dict[str, Any] | bytes] = [
         post.replace('"score": 5', '"score": 5, "score": 99, "title": "Later"').encode(),
         post.replace('"title": "A day"', '"title": null, "title": "Second"').encode(),
         rows.submission(title="\ud83d", score=1),
@@ -328,7 +328,7 @@ def test_a_line_is_read_the_same_whatever_stands_beside_it(
         post.replace('"score": 5', f'"unread": {"[" * 100_000}{"]" * 100_000}').encode(),
         post.replace('"A day"', f'"&#{"1" * 5000};"').encode(),
     ]
-    lines = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    lines = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in given]
     lines = [line.replace(b'"p1"', b'"p%d"' % number) for number, line in enumerate(lines)]
     plain, surrogate, long = (
         rows.submission(id="o"),
