@@ -222,26 +222,29 @@ def count_kept(con: Any, query: str) -> int:
 
 def run_ours(case: str, path: Path, work: Path) -> int:
     from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
-    from humanllm_assets.filtering.verdicts import apply_rules
+    from humanllm_assets.filtering.verdicts import SliceFilter
     from humanllm_assets.lineage.snapshots import SnapshotWriter
-    from humanllm_assets.sources.readers import read_records
+    from humanllm_assets.sources.readers import ReadReport, read_parts
     from humanllm_assets.tables import DROPPED, QUARANTINE, RECORDS
     from resources.thresholds import Thresholds
 
     source = {"amazon": "amazon", "xml": "blogger"}.get(case, "reddit")
-    rules: Any = Thresholds().rules_of(source)
+    thresholds: Any = Thresholds().rules_of(source)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     with connect(work) as con:
         if source == "amazon":
-            read_records(con, source, "s", files, [], work)
-            amazon_candidates(con, rules)
-            amazon_core(con, rules)
-        read_records(con, source, "s", files, [], work)
-        apply_rules(con, source, rules, "core_verdicts")
+            for _ in read_parts(con, source, "s", files, work, ReadReport()):
+                amazon_candidates(con, thresholds, "raw_part")
+            amazon_core(con, thresholds)
+        rules = SliceFilter(con, source, thresholds, work, "core_verdicts")
+        for _ in read_parts(con, source, "s", files, work, ReadReport()):
+            rules.take("raw_part")
+        rules.gather()
+        rules.finish()
         writer = SnapshotWriter(work, {"records": RECORDS, "dropped": DROPPED, "quarantine": QUARANTINE})
-        for table, query in (("records", "kept"), ("dropped", "dropped"), ("quarantine", "quarantine")):
+        for table, query in (("records", "kept_rows"), ("dropped", "dropped_rows"), ("quarantine", "quarantine")):
             writer.copy(con, table, f"select * from {query}")
-        return count_kept(con, "kept")
+        return count_kept(con, "kept_rows")
 
 
 _AMPERSAND = "trim(replace({}, '&amp;', '&'))"
@@ -291,7 +294,7 @@ def run_kcore(case: str, path: Path, work: Path) -> int:
     from humanllm_assets.filtering.rules.amazon import k_core
 
     with connect(work) as con:
-        con.execute(f"create view pairs as select 'AE' || u as user_id, 'B0' || i as item_id from '{path}'")
+        con.execute(f"create view pairs as from '{path}'")
         k_core(con, 8, 3)
         return count_kept(con, "core_pairs")
 

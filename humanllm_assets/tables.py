@@ -101,20 +101,14 @@ RAW_FILES = define_table(
     ("sha256", "VARCHAR", "content hash"),
 )
 CORE = define_table(
-    ("record_id", "VARCHAR", "review that passes the row rules"),
-    ("slice", "VARCHAR", "its category"),
-    ("row_no", "BIGINT", "its row in the category"),
-    ("user_id", "VARCHAR", "its user"),
-    ("reason", "VARCHAR", "duplicate_user_item, duplicate_user_text or outside_core; null = it stays"),
+    (
+        "slice",
+        "VARCHAR",
+        "category of a review that is in the core or is a duplicate; one that is in neither is outside the core",
+    ),
+    ("row_no", "BIGINT", "the review's row in the category"),
+    ("reason", "VARCHAR", "duplicate_user_item or duplicate_user_text; null = it stays"),
 )
-
-
-def _describe_core(found: RowsFound) -> str:
-    n, gone = len(found.rows), found.count_true("reason")
-    return f"left out: {found.list_values('reason')}" if gone == n else f"{n - gone:,} of {n:,} in the core"
-
-
-PHRASES[CORE] = _describe_core
 PROFILES = define_table(
     ("item_id", "VARCHAR", "user and kind, e.g. reddit/alice#persona"),
     ("kind", "VARCHAR", f"one of {list_kinds(USER_TEXTS)}"),

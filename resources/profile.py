@@ -15,6 +15,7 @@ import math
 import os
 import re
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -103,24 +104,53 @@ def _check_memory(size: str) -> str:
 
 MemorySize = Annotated[str, AfterValidator(_check_memory)]
 FilePattern = Annotated[str, AfterValidator(_stay_inside)]
+SubredditName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # without r/
 
 
 class Slice(Strict):
     """One partition of a source: a subreddit, a Twitter shard group, a blog chunk, an Amazon category.
 
     `files`: the records (globs allowed). `context_files`: what the records refer to: Amazon item metadata, the posts that
-    Reddit comments answer. Relative names are taken from the source's folder.
+    Reddit comments answer. Relative names are taken from the source's folder. `subreddits`: of files that hold more, as the monthly
+    dumps of all of Reddit do, only these belong to the slice (upper and lower case are one); every slice reads its files whole, so
+    few slices of many subreddits are faster than many of one.
     """
 
     files: list[FilePattern] = Field(min_length=1)
     context_files: list[FilePattern] = []
+    subreddits: list[SubredditName] = []
+
+
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+Time = Annotated[datetime, AfterValidator(_utc)]  # UTC, without a zone
 
 
 class Source(Strict):
-    """One source of records: a folder (`~` and `${VARIABLES}` allowed) and its slices by name."""
+    """One source of records: a folder (`~` and `${VARIABLES}` allowed) and its slices by name.
+
+    `from`, `until`: only records of this time belong to the source: from the first moment on, and before the second. A date is its
+    beginning, times are UTC.
+    """
 
     folder: str
     slices: dict[Key, Slice] = Field(min_length=1)
+    start: Time | None = Field(default=None, alias="from")
+    end: Time | None = Field(default=None, alias="until")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Source:
+        if self.start and self.end and self.start >= self.end:
+            raise ValueError("`from` must be earlier than `until`")
+        return self
+
+    def selection(self, slice_name: str) -> dict[str, Any]:
+        """What of a slice's rows belongs to it, as plain data for its identity; empty when all do."""
+        subreddits = sorted({name.lower() for name in self.slices[slice_name].subreddits})
+        times = {"from": self.start, "until": self.end}
+        return ({"subreddits": subreddits} if subreddits else {}) | {k: t.isoformat() for k, t in times.items() if t}
 
 
 # ---- models and roles ------------------------------------------------------------------------------------------------
@@ -356,6 +386,9 @@ class Profile(Strict):
                 hint = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(sorted(known))}"
                 wrong.append(f"{where} names the {kind} `{key}`, which is not defined{hint}")
 
+        for name, source in self.sources.items():
+            if SOURCES[name].site != "reddit" and (split := [k for k, part in source.slices.items() if part.subreddits]):
+                wrong.append(f"sources.{name}.slices.{split[0]} has `subreddits`, which only files of Reddit have; remove it")
         for name, role in self.roles.items():
             need("model", role.model, self.models, f"roles.{name}")
         for name, recipe in self.recipes.items():
@@ -468,7 +501,7 @@ def _explain(problem: Any) -> str:
 
 
 def _all_fields() -> set[str]:
-    return {f for c in Strict.__subclasses__() for f in c.model_fields}
+    return {field.alias or name for c in Strict.__subclasses__() for name, field in c.model_fields.items()}
 
 
 def load_profile(name: str | None = None) -> Profile:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.filtering.privacy import detector_identity
 from humanllm_assets.filtering.rewriting import rewrite_and_label
-from humanllm_assets.filtering.rule import is_one_of, load_rules
+from humanllm_assets.filtering.rule import load_rules, selection_rules
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
 from humanllm_assets.filtering.selection import select_for_llm
-from humanllm_assets.filtering.verdicts import FORGOTTEN, apply_rules
+from humanllm_assets.filtering.verdicts import SliceFilter
 from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Node, same
 from humanllm_assets.lineage.tombstones import empty_slots, forgotten_identity, forgotten_users, slots_identity
 from humanllm_assets.partitions import Partitions
-from humanllm_assets.sources.assets import read_slice
+from humanllm_assets.sources.assets import check_slice
+from humanllm_assets.sources.readers import ReadReport, read_context, read_parts
+from humanllm_assets.sql import literal
 from humanllm_assets.tables import CORE, DROPPED, FAILURES, FILTERED, QUARANTINE, RECORDS
 from resources.prompting.prompts import Prompt
 from resources.sources import AmazonRules
@@ -33,8 +36,8 @@ def _code_of(source: str) -> tuple[str, ...]:
     return f"humanllm_assets.sources.{source}", f"humanllm_assets.filtering.rules.{source}"
 
 
-def _declare_core(profile: Profile, home: Home) -> Node:
-    thresholds = profile.thresholds.rules_of("amazon")
+def _declare_core(profile: Profile) -> Node:
+    thresholds, amazon = profile.thresholds.rules_of("amazon"), profile.sources["amazon"]
     return Node(
         name="amazon_core",
         group="filtering",
@@ -43,27 +46,34 @@ def _declare_core(profile: Profile, home: Home) -> Node:
         kinds=frozenset({"duckdb"}),
         tables={"core": CORE},
         deps=(Partitions(profile).all_slices("raw_amazon", "amazon"),),
-        identity=lambda partition: {"rules": thresholds},
-        external=lambda partition: forgotten_identity(home, "amazon"),
+        identity=lambda partition: {"rules": thresholds} | _selected({s: amazon.selection(s) for s in amazon.slices}),
         compute=_amazon_core,
         code=_code_of("amazon"),
     )
 
 
+def _selected(selection: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an identity that says which rows of the files are meant; nothing where all are."""
+    chosen = {key: value for key, value in selection.items() if value}
+    return {"selection": chosen} if chosen else {}
+
+
 def _amazon_core(step: Step) -> None:
     thresholds = AmazonRules.model_validate(step.profile.thresholds.rules_of("amazon"))
-    read = 0
+    report = ReadReport()
     for slice_name in step.inputs["raw_amazon"]:
-        read += read_slice(step, "amazon", slice_name).rows_read
-        amazon_candidates(step.con, thresholds)
-        step.log(f"amazon_core: read {slice_name}")
+        files = check_slice(step, "amazon", slice_name)
+        selection = selection_rules(step.profile.sources["amazon"], slice_name)
+        for _ in read_parts(step.con, "amazon", slice_name, files.records, step.workdir, report):
+            amazon_candidates(step.con, thresholds, "raw_part", selection)
+        step.log(f"amazon_core: read {slice_name}, {report.rows_read:,} reviews so far")
+    candidates = step.con.execute("select count(*) from candidates").fetchall()[0][0]
     step.measures["rounds"] = amazon_core(step.con, thresholds)
-    forgotten = is_one_of("user_id", forgotten_users(step.runtime.home, "amazon"))
-    step.copy("core", f"select * from core_verdicts where not {forgotten}")
-    reason = f"case when {forgotten} then '{FORGOTTEN}' else coalesce(reason, 'kept') end"
-    found = dict(step.con.execute(f"select {reason}, count(*) from core_verdicts group by 1").fetchall())
+    step.copy("core", "select * from core_verdicts")
+    found = dict(step.con.execute("select coalesce(reason, 'kept'), count(*) from core_verdicts group by 1").fetchall())
     kept = found.pop("kept", 0)
-    step.count(entered=read, kept=kept, dropped={**found, "row_rules_or_unreadable": read - kept - sum(found.values())})
+    found["outside_core"] = candidates - kept - sum(found.values())
+    step.count(entered=report.rows_read, kept=kept, dropped={**found, "row_rules_or_unreadable": report.rows_read - candidates})
 
 
 def _declare_eligible(profile: Profile, home: Home, source: str) -> Node:
@@ -78,7 +88,7 @@ def _declare_eligible(profile: Profile, home: Home, source: str) -> Node:
         tables={"records": RECORDS, "dropped": DROPPED, "quarantine": QUARANTINE},
         partitions=slices,
         deps=(Dep(f"raw_{source}", same(slices)), *core),
-        identity=lambda partition: {"rules": thresholds},
+        identity=lambda partition: {"rules": thresholds} | _selected(profile.sources[source].selection(partition)),
         external=lambda partition: forgotten_identity(home, source),
         compute=partial(_eligible, source),
         code=_code_of(source),
@@ -87,14 +97,25 @@ def _declare_eligible(profile: Profile, home: Home, source: str) -> Node:
 
 
 def _eligible(source: str, step: Step) -> None:
-    report = read_slice(step, source, step.partition)
+    files, report = check_slice(step, source, step.partition), ReadReport()
     if f"{source}_core" in step.inputs:
-        step.view("core", f"{source}_core", "core")
+        step.view("core_of_all", f"{source}_core", "core")
+        step.con.execute(
+            f"create temp table core as select row_no, reason from core_of_all where slice = {literal(step.partition)}"
+        )
     forgotten = forgotten_users(step.runtime.home, source)
-    dropped = apply_rules(step.con, source, step.profile.thresholds.rules_of(source), forgotten=forgotten)
-    kept = step.con.execute("select count(*) from kept").fetchall()[0][0]
-    step.copy("records", "select * from kept")
-    step.copy("dropped", "select * from dropped")
+    selection = selection_rules(step.profile.sources[source], step.partition)
+    thresholds = step.profile.thresholds.rules_of(source)
+    rules = SliceFilter(step.con, source, thresholds, step.workdir, forgotten=forgotten, selection=selection)
+    for _ in read_parts(step.con, source, step.partition, files.records, step.workdir, report):
+        rules.take("raw_part")
+    rules.gather()
+    if files.context:
+        read_context(step.con, source, files.context, "passed", step.workdir, report)
+    dropped = rules.finish("context" if files.context else None)
+    kept = step.con.execute("select count(*) from kept_rows").fetchall()[0][0]
+    step.copy("records", "select * from kept_rows")
+    step.copy("dropped", "select * from dropped_rows")
     step.copy("quarantine", "select * from quarantine")
     step.count(entered=report.rows_read, kept=kept, dropped={**dropped, "unreadable": report.unreadable})
     step.measures |= {
@@ -105,7 +126,7 @@ def _eligible(source: str, step: Step) -> None:
         "context_unreadable": report.context_unreadable,
     }
     if source == "reddit_comments" and forgotten:  # every other comment has the title of its post
-        hidden = step.con.execute("select count(*) from kept where context_title is null").fetchall()[0][0]
+        hidden = step.con.execute("select count(*) from kept_rows where context_title is null").fetchall()[0][0]
         step.measures["contexts_forgotten"] = hidden
 
 
@@ -159,6 +180,6 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
     found = []
     for source in Partitions(profile).sources:
         if source == "amazon":
-            found.append(_declare_core(profile, home))
+            found.append(_declare_core(profile))
         found += [_declare_eligible(profile, home, source), _declare_filtered(profile, home, source)]
     return found

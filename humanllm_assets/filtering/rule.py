@@ -8,20 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.sources.registry import load_part
 from humanllm_assets.sql import literal
 from resources.sources import SOURCES
 from resources.strict import Strict
 
+if TYPE_CHECKING:
+    from resources.profile import Source
+
 
 @dataclass(frozen=True)
 class Rule:
-    """`fails`: SQL over `raw_records`, true or NULL for a record to be dropped with `reason`."""
+    """`fails`: SQL over a record's columns, true or NULL for a record to be dropped with `reason`.
+
+    `needs_context`: it reads what the record refers to, which is looked up only for the records that pass the other rules; such rules
+    come last.
+    """
 
     reason: str
     fails: str
+    needs_context: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,22 @@ def row_rules(source: str, thresholds: Strict) -> list[Rule]:
     if not isinstance(thresholds, SOURCES[source].rules):
         raise TypeError(f"the rules of {source} cannot use {type(thresholds).__name__}; give thresholds.rules.{source}")
     return load_rules(source).row_rules(thresholds)
+
+
+OTHER_SUBREDDIT = "other_subreddit"
+
+
+def selection_rules(source: Source, slice_name: str) -> list[Rule]:
+    """What of a slice's rows belongs to it, as rules before all others: `other_subreddit`, then `outside_time_window`.
+
+    Those that the profile does not ask for are left out, so that nothing is counted for them.
+    """
+    rules, chosen = [], source.selection(slice_name)
+    if names := chosen.get("subreddits"):
+        rules.append(Rule(OTHER_SUBREDDIT, f"lower(subreddit) NOT IN ({', '.join(map(literal, names))})"))
+    early = [f"created_at < TIMESTAMP {literal(chosen['from'])}"] if "from" in chosen else []
+    late = [f"created_at >= TIMESTAMP {literal(chosen['until'])}"] if "until" in chosen else []
+    return [*rules, *([Rule("outside_time_window", " OR ".join([*early, *late]))] if early or late else [])]
 
 
 def reasons(source: str, thresholds: Strict) -> list[str]:

@@ -1,14 +1,16 @@
 """Applying the rule filters F1-F4 (section 2.1): per source one ordered list of reasons with the condition that drops a record.
 
-`apply_rules` splits `raw_records` (see `sources/readers.py`) into `kept` and `dropped`. A dropped record is counted by its
-first failing rule, in the order of the source's list; a later rule sees only what the earlier ones left. Three kinds, in order:
+`SliceFilter` judges the parts of a slice one by one, as they are read, and splits it into kept and dropped records. A dropped record
+is counted by its first failing rule, in the order of the source's list; a later rule sees only what the earlier ones left. Four
+kinds, in order:
 
 1. row rules: look at one record. A condition that a NULL leaves undecided drops the record: an unknown score is not a score
    of at least 2, a comment of an unknown author is not one of a known person.
-2. duplicates: of the records that are left and share a key, one stays: the earliest, and of equally early ones the one with
-   the smaller text key, then the earlier position in the files. First by id, then by user and text.
-3. a core, where the source has one (Amazon): rules over all slices, whose verdicts another asset gives. Then no duplicates are
+2. a core, where the source has one (Amazon): rules over all slices, whose verdicts another asset gives. Then no duplicates are
    looked for within a slice.
+3. row rules that need the context, which is looked up only for the records that are left.
+4. duplicates: of the records that are left and share a key, one stays: the earliest, and of equally early ones the one with
+   the smaller text key, then the earlier position in the files. First by id, then by user and text.
 
 Forgotten users (`forgotten`: sha256 of their ids) come before all rules: their records are counted as `forgotten` and leave no row.
 What somebody else wrote in answer to a forgotten user stays, without that user's title and text. In Amazon's core a forgotten
@@ -21,25 +23,151 @@ LLM labels.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import duckdb
 
-from humanllm_assets.filtering.rule import Duplicates, is_one_of, load_rules, reasons, row_rules
+from humanllm_assets.filtering.rule import OTHER_SUBREDDIT, Duplicates, Rule, is_one_of, load_rules, reasons, row_rules
+from humanllm_assets.sources.readers import RAW_COLUMNS
+from humanllm_assets.sql import literal, parquet
 from humanllm_assets.tables import RECORDS
 from resources.strict import Strict
 
 FORGOTTEN = "forgotten"
+_UNLISTED = f"'{FORGOTTEN}', '{OTHER_SUBREDDIT}'"  # counted, without a row
+_CONTEXT = ("context_title", "context_text", "context_user_id")
+_CARRIED = (*(column.name for column in RECORDS), "row_no", "context_user_id")
 
 
-def first_rules(con: duckdb.DuckDBPyConnection, source: str, thresholds: Strict, forgotten: Collection[str] = ()) -> None:
-    """Make the table `verdicts` (slice, row_no, reason): every raw record's first failing row rule, NULL where none fails."""
-    cases = f"WHEN {is_one_of('user_id', forgotten)} THEN '{FORGOTTEN}' " if forgotten else ""
-    cases += " ".join(f"WHEN coalesce(({rule.fails}), true) THEN '{rule.reason}'" for rule in row_rules(source, thresholds))
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE verdicts AS
-        SELECT slice, row_no, CAST(CASE {cases} END AS VARCHAR) AS reason FROM raw_records
-    """)
+def fails_first(rules: Collection[Rule], otherwise: str = "NULL") -> str:
+    """SQL: the reason of the first of the rules that a record fails; `otherwise` where it fails none."""
+    cases = " ".join(f"WHEN coalesce(({rule.fails}), true) THEN {literal(rule.reason)}" for rule in rules)
+    return f"CASE {cases} ELSE {otherwise} END" if cases else otherwise
+
+
+class SliceFilter:
+    """The rules of one source over one slice, which comes part by part: `take` each part, then `finish`.
+
+    What passes lies in Parquet files in `folder` until it is written, so that memory does not grow with the slice.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        source: str,
+        thresholds: Strict,
+        folder: Path,
+        core: str = "core",
+        forgotten: Collection[str] = (),
+        selection: Sequence[Rule] = (),
+    ) -> None:
+        """Begin with an empty slice.
+
+        Args:
+            thresholds: of the source's rules.
+            folder: for temporary files; it must be there until the results have been read.
+            core: only for a source with a core: a relation (row_no, reason) of the slice's records that the rules over all slices
+                let pass (reason NULL) or drop for a reason of their own; what is not in it is dropped for the last of `core_reasons`.
+            forgotten: sha256 of the ids of users to be forgotten. Their records get no row in `dropped_rows`, nor do those of other
+                subreddits, which belong to other slices: one dump of all of Reddit may serve fifty.
+            selection: what of the rows belongs to the slice; these rules come before the source's.
+        """
+        self._con, self._folder, self._core, self._forgotten = con, folder, core, forgotten
+        self._rules = load_rules(source)
+        listed = row_rules(source, thresholds)
+        self._early = [*selection, *(rule for rule in listed if not rule.needs_context)]
+        self._late = listed[len(self._early) - len(selection) :]
+        if any(not rule.needs_context for rule in self._late):
+            raise ValueError(
+                f"the rules of {source} that need the context must come last: a record counts for the first that it fails"
+            )
+        first = [FORGOTTEN] if forgotten else []
+        self._reasons = [*first, *(rule.reason for rule in selection), *reasons(source, thresholds)]
+        self._found: Counter[str] = Counter()
+        self._parts = 0
+
+    def take(self, part: str) -> int:
+        """Judge the rows of a relation with the columns `RAW_COLUMNS`; it is read once. Returns how many they are."""
+        con, rules = self._con, self._rules
+        forgotten = [Rule(FORGOTTEN, is_one_of("user_id", self._forgotten))] if self._forgotten else []
+        unseen = (
+            f"CASE WHEN core_row IS NULL THEN {literal(rules.core_reasons[-1])} ELSE core_reason END"
+            if rules.has_core
+            else "NULL"
+        )
+        joined = f"LEFT JOIN (SELECT row_no AS core_row, reason AS core_reason FROM {self._core}) ON row_no = core_row"
+        con.execute(f"""
+            CREATE OR REPLACE TEMP TABLE judged AS
+            SELECT * REPLACE (CASE WHEN reason IS NULL THEN title END AS title, CASE WHEN reason IS NULL THEN text END AS text)
+            FROM (SELECT {", ".join(_CARRIED)}, {fails_first([*forgotten, *self._early], unseen)}::VARCHAR AS reason
+                  FROM {part} {joined if rules.has_core else ""})
+        """)
+        self._write(
+            "passed", f"SELECT {', '.join(_CARRIED)}, md5_number_lower(text) AS text_key FROM judged WHERE reason IS NULL"
+        )
+        self._write("dropped", f"SELECT record_id, user_id, reason FROM judged WHERE reason NOT IN ({_UNLISTED})")
+        found = dict(con.execute("SELECT coalesce(reason, ''), count(*) FROM judged GROUP BY 1").fetchall())
+        con.execute("DROP TABLE judged")
+        self._parts += 1
+        self._found.update({reason: n for reason, n in found.items() if reason})
+        return sum(found.values())
+
+    def _write(self, name: str, query: str) -> None:
+        file = self._folder / f"{name}-{self._parts}.parquet"
+        self._con.execute(f"COPY ({query}) TO {literal(file)} (FORMAT parquet, COMPRESSION snappy)")
+
+    def _view(self, name: str, columns: str) -> str:
+        files = [self._folder / f"{name}-{n}.parquet" for n in range(self._parts)]
+        if files:
+            return f"SELECT * FROM {parquet(files)}"
+        return f"SELECT {columns} WHERE false"
+
+    def gather(self) -> None:
+        """After the last part: make the view `passed`, the records that pass all rules which need neither context nor each other."""
+        nothing = ", ".join(f"CAST(NULL AS {RAW_COLUMNS[name]}) AS {name}" for name in (*_CARRIED, "text_key"))
+        self._con.execute(f"CREATE OR REPLACE VIEW passed AS {self._view('passed', nothing)}")
+
+    def finish(self, context: str | None = None) -> dict[str, int]:
+        """Apply the rules that need the context and drop duplicates. Makes the views
+        `kept_rows` (the columns of RECORDS) and `dropped_rows` (record_id, user_id, reason).
+
+        Args:
+            context: a relation (context_id, context_title, context_text, context_user_id) with one row per id; None when the
+                parts had the context in their own columns.
+
+        Returns:
+            Dropped records by first failing rule, every rule of the source in order, also those that dropped nothing; `forgotten`
+            first when anybody is. Rows taken = rows of `kept_rows` + sum of these.
+        """
+        con = self._con
+        columns = ", ".join(name for name in _CARRIED if name not in _CONTEXT)
+        joined = f"(SELECT {columns}, {', '.join(_CONTEXT)} FROM (SELECT {columns} FROM passed) LEFT JOIN {context} USING (context_id))"
+        con.execute(f"CREATE OR REPLACE VIEW in_context AS SELECT * FROM {joined if context else 'passed'}")
+        con.execute("CREATE OR REPLACE TABLE fallen (row_no BIGINT, record_id VARCHAR, user_id VARCHAR, reason VARCHAR)")
+        con.execute("CREATE OR REPLACE VIEW remaining AS SELECT * FROM in_context ANTI JOIN fallen USING (row_no)")
+        if self._late:
+            con.execute(f"""
+                INSERT INTO fallen SELECT row_no, record_id, user_id, reason
+                FROM (SELECT row_no, record_id, user_id, {fails_first(self._late)} AS reason FROM in_context) WHERE reason IS NOT NULL
+            """)
+        for duplicates in self._rules.duplicates:
+            extra = find_duplicates("passed ANTI JOIN fallen USING (row_no)", duplicates, "row_no, record_id, user_id")
+            con.execute(f"INSERT INTO fallen {extra}")
+        hidden = is_one_of("context_user_id", self._forgotten)
+        shown = [
+            f"CASE WHEN NOT {hidden} THEN {c} END AS {c}" if self._forgotten and c in _CONTEXT else c
+            for c in (column.name for column in RECORDS)
+        ]
+        con.execute(f"CREATE OR REPLACE VIEW kept_rows AS SELECT {', '.join(shown)} FROM remaining")
+        nothing = "NULL::VARCHAR AS record_id, NULL::VARCHAR AS user_id, NULL::VARCHAR AS reason"
+        con.execute(
+            f"CREATE OR REPLACE VIEW dropped_rows AS {self._view('dropped', nothing)} UNION ALL SELECT record_id, user_id, reason FROM fallen"
+        )
+        self._found.update(dict(con.execute("SELECT reason, count(*) FROM fallen GROUP BY 1").fetchall()))
+        return {reason: self._found[reason] for reason in self._reasons}
 
 
 def apply_rules(
@@ -49,61 +177,30 @@ def apply_rules(
     core_table: str = "core",
     forgotten: Collection[str] = (),
 ) -> dict[str, int]:
-    """Split `raw_records` into `kept` (the columns of RECORDS) and `dropped` (record_id, user_id, reason).
+    """Split the table `raw_records` of a whole slice into the tables `kept` and `dropped`; see `SliceFilter`, also for what it returns.
 
     Args:
-        thresholds: of the source's rules.
-        core_table: only for a source with a core: slice, row_no, reason of every record that passes the row rules, over all slices;
-            reason NULL = it stays.
-        forgotten: sha256 of the ids of users to be forgotten. Their records get no row in `dropped`.
-
-    Returns:
-        Dropped records by first failing rule, every rule of the source in order, also those that dropped nothing; `forgotten`
-        first when anybody is.
-        `count(raw_records) = count(kept) + sum(of these)`.
+        core_table: only for a source with a core: the core of all slices, with a column slice.
     """
-    rules = load_rules(source)
-    first_rules(con, source, thresholds, forgotten)
-    for duplicates in rules.duplicates:
-        drop_duplicates(con, "raw_records", "verdicts", duplicates)
-    if rules.has_core:
-        _join_core(con, core_table, rules.core_reasons[-1])
-    hidden = is_one_of("context_user_id", forgotten)
-    kept = [
-        f"CASE WHEN NOT {hidden} THEN {c} END AS {c}" if forgotten and c in ("context_title", "context_text") else c
-        for c in (column.name for column in RECORDS)
-    ]
-    con.execute(f"""
-        CREATE OR REPLACE TABLE kept AS
-        SELECT {", ".join(kept)} FROM raw_records SEMI JOIN (FROM verdicts WHERE reason IS NULL) USING (slice, row_no)
-    """)
-    con.execute(f"""
-        CREATE OR REPLACE TABLE dropped AS
-        SELECT record_id, user_id, reason FROM raw_records JOIN verdicts USING (slice, row_no) WHERE reason <> '{FORGOTTEN}'
-    """)
-    found = dict(con.execute("SELECT reason, count(*) FROM verdicts GROUP BY reason").fetchall())
-    con.execute("DROP TABLE verdicts")
-    counted = [*([FORGOTTEN] if forgotten else []), *reasons(source, thresholds)]
-    return {reason: found.get(reason, 0) for reason in counted}
+    with tempfile.TemporaryDirectory() as folder:
+        core = f"(SELECT row_no, reason FROM {core_table} SEMI JOIN (SELECT DISTINCT slice FROM raw_records) USING (slice))"
+        rules = SliceFilter(con, source, thresholds, Path(folder), core, forgotten)
+        rules.take("raw_records")
+        rules.gather()
+        counts = rules.finish()
+        for name in ("kept", "dropped"):
+            con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM {name}_rows")
+    return counts
 
 
-def _join_core(con: duckdb.DuckDBPyConnection, core_table: str, unseen: str) -> None:
-    """Take over the core's verdicts on the records that the row rules leave."""
-    # a candidate that the core has never seen (the slice changed since) is not in it
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE verdicts AS
-        SELECT v.slice, v.row_no, coalesce(v.reason, c.reason, CASE WHEN c.row_no IS NULL THEN '{unseen}' END) AS reason
-        FROM verdicts v LEFT JOIN {core_table} c USING (slice, row_no)
-    """)
+def find_duplicates(relation: str, duplicates: Duplicates, columns: str) -> str:
+    """SQL: of the rows of a relation that share a key all but one, as the given columns and `reason`.
 
-
-def drop_duplicates(con: duckdb.DuckDBPyConnection, table: str, verdicts: str, duplicates: Duplicates) -> None:
-    """Give all but one of the rows of `table` that share a key, and that no rule has dropped yet, a reason in `verdicts`."""
-    con.execute(f"""
-        UPDATE {verdicts} SET reason = '{duplicates.reason}'
-        FROM (
-            SELECT slice, row_no FROM {table} JOIN {verdicts} USING (slice, row_no) WHERE reason IS NULL
-            QUALIFY row_number() OVER (PARTITION BY {duplicates.keys} ORDER BY created_at, text_key, slice, row_no) > 1
-        ) extra
-        WHERE {verdicts}.slice = extra.slice AND {verdicts}.row_no = extra.row_no
-    """)
+    Only rows whose key's hash occurs twice are sorted: nearly all rows have a key of their own.
+    """
+    key = f"hash({duplicates.keys})"
+    twice = f"SELECT {key} AS key_hash FROM {relation} GROUP BY 1 HAVING count(*) > 1"
+    return f"""
+        SELECT {columns}, '{duplicates.reason}' AS reason FROM (SELECT * FROM (SELECT *, {key} AS key_hash FROM {relation}) SEMI JOIN ({twice}) USING (key_hash))
+        QUALIFY row_number() OVER (PARTITION BY {duplicates.keys} ORDER BY created_at, text_key, slice, row_no) > 1
+    """

@@ -201,6 +201,7 @@ def _compute(attempt: _Attempt, reason: str, run_id: str, pipes: Any, audit: Aud
     try:
         _keep_prompts(attempt.payload, runtime.home.prompts)
         with runtime.connect() as con:
+            con.execute("set enable_progress_bar = false")  # it would write into the log
             step = Step(node, partition, runtime, attempt.inputs, attempt.identity_hash, writer, con, attempt.log, pipes)
             node.compute(step)
             sealed = writer.seal(con)

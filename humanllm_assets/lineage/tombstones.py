@@ -3,8 +3,8 @@
 A tombstone names a user by the SHA-256 of the user id alone. `forget` (`takedown.py`) writes it; three kinds of partitions
 honour it, and everything after them follows through the graph:
 
-- every `eligible_*` slice of the user's site, and `amazon_core`: the hashes are part of their identity, so all of them run
-  their SQL again, which asks no model. A slice that did not hold the user comes out equal, and what follows it stays fresh.
+- every `eligible_*` slice of the user's site: the hashes are part of their identity, so all of them run their SQL again, which
+  asks no model. A slice that did not hold the user comes out equal, and what follows it stays fresh.
 - the `filtered_*` slices in which the user had a slot, one of `caps.max_users_per_slice`: the slot stays empty. Otherwise the next
   user would move up, and a takedown would ask a model about somebody else.
 

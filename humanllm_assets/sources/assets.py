@@ -12,7 +12,6 @@ from humanllm_assets.lineage.nodes import Node, StepError
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.sources.files import find_files
 from humanllm_assets.sources.layouts import count_rows, detect_layout, load_files
-from humanllm_assets.sources.readers import ReadReport, read_records
 from humanllm_assets.tables import RAW_FILES
 from resources.errors import Explained
 from resources.files import FileHashes
@@ -60,8 +59,8 @@ def fingerprints(profile: Profile, home: Home, source: str, slice_name: str) -> 
     ]
 
 
-def read_slice(step: Step, source: str, slice_name: str) -> ReadReport:
-    """Read a slice into the tables of `read_records`, after making sure that its files are still those which raw_* recorded.
+def check_slice(step: Step, source: str, slice_name: str) -> SliceFiles:
+    """The files of a slice, after making sure that they are still those which raw_* recorded.
 
     Raises:
         StepError: a file was added, removed or edited since.
@@ -74,8 +73,7 @@ def read_slice(step: Step, source: str, slice_name: str) -> ReadReport:
     if recorded != now:
         name = Item(f"raw_{source}", slice_name)
         raise StepError(f"the files of {name} changed after it was materialized; run: humanllm materialize '{name}'")
-    _, records, context = slice_files(step.profile, source, slice_name)
-    return read_records(step.con, source, slice_name, records, context, step.workdir)
+    return slice_files(step.profile, source, slice_name)
 
 
 def _fingerprint(profile: Profile, home: Home, source: str, slice_name: str) -> dict[str, Any]:

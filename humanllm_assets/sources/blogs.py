@@ -17,7 +17,6 @@ cutting. In an undamaged file the definitions are those of any CSV reader, and o
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,8 +87,7 @@ def count_csv(path: Path) -> int:
         rb"(?:(?:%b\"[^%b]*+|[^\"%b][^%b]*+)?%b)*+%b\Z" % (quoted, delimiter, delimiter, delimiter, delimiter, quoted)
     ).match
     rows, size, is_open = 0, 0, False
-    for line in itertools.islice(files.lines(path), 1, None):
-        line = line.replace(b"\x00", b"")
+    for line in _lines_behind_header(path):
         if not is_open or size > MAX_ROW_BYTES or looks_like_beginning(line.decode("latin-1")):
             is_open, size = False, 0
             if not line.strip(b" \t"):
@@ -101,19 +99,35 @@ def count_csv(path: Path) -> int:
     return rows
 
 
+def _lines_behind_header(path: Path) -> Iterator[bytes]:
+    """The lines of a CSV without their ends and without NULs; of one that is longer than a row may be only the beginning, which
+    is longer as well."""
+    begun = b""
+    lines = 0
+    for block in files.blocks(path):
+        *ended, rest = block.replace(b"\x00", b"").split(b"\n")
+        for line in ended:
+            if lines:
+                yield (begun + line).removesuffix(b"\r")
+            begun, lines = b"", lines + 1
+        if len(begun) <= MAX_ROW_BYTES:
+            begun += rest
+    if lines and begun:
+        yield begun.removesuffix(b"\r")
+
+
 class _Feed:
     """The lines of a CSV for the CSV reader, without the header, up to where a row has to end although a quote is open.
 
     They are Latin-1 for the CSV reader, so that a character is a byte; `_decode` makes text of them. A carriage return within a line
-    is a NUL, for it would end a row; NULs of the file are left out.
+    is a NUL, for it would end a row.
     """
 
     def __init__(self, path: Path, looks_like_beginning: Callable[[str], object]) -> None:
-        lines = (line.replace(b"\x00", b"").replace(b"\r", b"\x00").decode("latin-1") for line in files.lines(path))
-        self._numbered = enumerate(lines, start=1)
+        lines = (line.replace(b"\r", b"\x00").decode("latin-1") for line in _lines_behind_header(path))
+        self._numbered = enumerate(lines, start=2)
         self._looks_like_beginning = looks_like_beginning
         self._first, self._lines, self._size = 0, list[str](), 0
-        next(self._numbered, None)
         self.ahead = next(self._numbered, None)
 
     def lines_of_rows(self) -> Iterator[str]:
@@ -197,7 +211,6 @@ def check_xml(path: Path) -> None:
     """
     _read_author(path)
     head = next(files.blocks(path), b"")
-    files.refuse_utf16(path, head)
     head = head.replace(b"\x00", b"")
     if b"<blog>" not in head[:_HEAD_BYTES].lower() and not _MARK.search(head):
         raise files.SourceError(
@@ -280,5 +293,5 @@ def count_xml(path: Path) -> int:
     return rows
 
 
-CSV = Cutter(read_csv, FIELDS, check_csv, count_csv)
-XML = Cutter(read_xml, FIELDS, check_xml, count_xml)
+CSV = Cutter(read_csv, FIELDS, count_csv, check_csv)
+XML = Cutter(read_xml, FIELDS, count_xml, check_xml)

@@ -1,24 +1,31 @@
-"""Source files as bytes: finding them, and streaming their lines whatever they are compressed with.
+"""Source files as bytes: finding them, telling how they are packed, and streaming their lines.
 
 What belongs here: everything that knows about files and nothing about what their rows mean (that is `layouts.py` and the
-sources' own modules). All functions stream: memory does not grow with the file.
+sources' own modules). All functions stream: memory does not grow with the file, and a line may be of any length.
 """
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import lzma
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from resources.errors import Explained
 
 BLOCK_BYTES = 1 << 20
-ZSTD_BLOCK_BYTES = 1 << 16  # of compressed bytes: a block may unpack to a large multiple of itself
+ZSTD_BLOCK_BYTES = 1 << 14  # of compressed bytes: a block may unpack to a large multiple of itself
 ZSTD_WINDOW = 1 << 31  # official Pushshift dumps are packed with a window of 2 GiB
+LONG_LINE_BYTES = 8 << 20  # a longer line is handed over by itself
+MAX_LINE_BYTES = 32 << 20  # a longer line is no row: of it only the start is kept
+KEPT_BYTES = 2000  # of a line that is no row
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -27,59 +34,194 @@ class SourceError(Explained):
 
 
 def missing(path: Path) -> SourceError:
-    """The error of a file that is not there."""
+    """The error of a file that is not there, or that is no file."""
+    if path.exists():
+        return SourceError(
+            f"{path} is no regular file but a folder, pipe or device; put a file there or correct the slice's `files`"
+        )
     return SourceError(f"the source file {path} does not exist; put it there or correct the slice's `files` in the profile")
 
 
 def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """Files under `folder` that match the glob patterns, sorted by path, each once.
 
+    Hidden files and files in hidden folders (a name that begins with `.`, such as macOS's `._a.xml`) are left out unless a pattern
+    names them so; `find_hidden` lists them. A name that lies there exactly is that file, whatever characters it has.
+
     Raises:
-        SourceError: the folder does not exist, or one of the patterns matches no file.
+        SourceError: the folder does not exist, a pattern is an absolute name or matches no file, or what it matches cannot be read.
     """
+    return _find(folder, patterns)[0]
+
+
+def find_hidden(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """The hidden files that `find_files` leaves out, sorted by path."""
+    return _find(folder, patterns)[1]
+
+
+def _find(folder: Path, patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
     if not folder.is_dir():
         raise SourceError(f"the source folder {folder} does not exist; put the files there or correct `folder` in the profile")
     found: set[Path] = set()
+    hidden: set[Path] = set()
     for pattern in patterns:
-        matches = [path for path in folder.glob(pattern) if path.is_file()]
-        if not matches:
-            raise SourceError(f"no file in {folder} matches `{pattern}`; put one there or correct the slice in the profile")
-        found.update(matches)
-    return sorted(found)
+        matches = [path for path in _match(folder, pattern) if not path.is_dir()]
+        dotted = any(part.startswith(".") for part in Path(pattern).parts)
+        seen = {path for path in matches if dotted or not _is_hidden(path.relative_to(folder))}
+        if not seen:
+            only = f" but hidden ones such as {matches[0].name}" if matches else ""
+            raise SourceError(f"no file in {folder} matches `{pattern}`{only}; put one there or correct the slice in the profile")
+        found |= seen
+        hidden |= {*matches} - seen
+    for path in sorted(found):
+        if not path.is_file():
+            raise missing(path)
+        if not os.access(path, os.R_OK):
+            raise SourceError(f"{path} may not be read by this user; change its permissions")
+    return sorted(found), sorted(hidden - found)
+
+
+def _match(folder: Path, pattern: str) -> list[Path]:
+    if Path(pattern).is_absolute():
+        raise SourceError(
+            f"`{pattern}` is an absolute name, but files are named below {folder}; name it relative to that folder, or correct "
+            "`folder` in the profile"
+        )
+    if os.path.lexists(folder / pattern):  # `a[1].zst` as it stands, which as a pattern would be `a1.zst`
+        return [folder / pattern]
+    return list(folder.glob(pattern))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+# ---- packings --------------------------------------------------------------------------------------------------------
+
+
+class _Packing(NamedTuple):
+    """How files are packed: what their names end in, what their bytes begin with."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    magic: bytes
+    remedy: str = ""
+    """What to do about it where it is not read."""
+
+
+_UNPACK = "unpack it and put the unpacked files there"
+_PACKINGS = (
+    _Packing("gzip", (".gz",), b"\x1f\x8b"),
+    _Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd"),
+    _Packing("bzip2", (".bz2",), b"BZh"),
+    _Packing("xz", (".xz",), b"\xfd7zXZ\x00"),
+    _Packing("Parquet", (".parquet",), b"PAR1"),
+    _Packing("lz4", (".lz4",), b"\x04\x22\x4d\x18", "unpack it with `lz4 -d`, or pack it with zstd"),
+    _Packing("zip", (".zip",), b"PK\x03\x04", _UNPACK),
+    _Packing("7z", (".7z",), b"7z\xbc\xaf\x27\x1c", _UNPACK),
+    _Packing("rar", (".rar",), b"Rar!\x1a\x07", _UNPACK),
+    _Packing("compress", (".z",), b"\x1f\x9d", _UNPACK),
+    _Packing("snappy", (".snappy", ".sz"), b"\xff\x06\x00\x00sNaPpY", _UNPACK),
+    _Packing("brotli", (".br",), b"\x00no magic", _UNPACK),
+    _Packing("tar", (".tar", ".tgz", ".tbz2", ".txz"), b"\x00no magic at its start", _UNPACK),
+    _Packing(
+        "zst_blocks", (".zst_blocks",), b"\x00no magic", "unpack it with the tools of the Arctic Shift archive to lines of JSON"
+    ),
+)
+_PACKED_SUFFIX = {".gz": ".gz", ".zst": ".zst", ".zstd": ".zst", ".bz2": ".bz2", ".xz": ".xz"}
+_TAR = (257, b"ustar")
+_SKIPPABLE = tuple(bytes([0x50 + i, 0x2A, 0x4D, 0x18]) for i in range(16))  # a zstd file may begin with frames of no content
+
+
+def split_suffix(path: Path) -> tuple[str, str]:
+    """What a file holds and how it is packed, as its name says: (`.csv`, `.gz`), (`.ndjson`, ``); in lower case."""
+    packing = _PACKED_SUFFIX.get(path.suffix.lower(), "")
+    return (Path(path.stem).suffix.lower() if packing else path.suffix.lower()), packing
+
+
+def check_packing(path: Path) -> None:
+    """Make sure that a file is packed as its name says, in a way that is read here, and that its text is not UTF-16.
+
+    Raises:
+        SourceError: it is not, or the file is missing or broken at its start.
+    """
+    if not path.is_file():
+        raise missing(path)
+    by_name = _packing_of(path)
+    if by_name and by_name.remedy:
+        raise SourceError(f"{path} is packed with {by_name.name}, which is not read here; {by_name.remedy}")
+    head = next(_plain_blocks(path), b"")
+    found = _packing_in(head)
+    if found and found.remedy:
+        raise SourceError(f"{path} is packed with {found.name}, which is not read here; {found.remedy}")
+    if found and found is not by_name:
+        said = f"its name says {by_name.name}" if by_name else f"its name does not end in {found.suffixes[0]}"
+        raise SourceError(f"{path} is a {found.name} file, but {said}; give it its right name or download it again")
+    if by_name and not found and head:
+        raise SourceError(f"{path} is not a {by_name.name} file as its name says; give it its right name or download it again")
+    if by_name and by_name.name == "Parquet":
+        return
+    head = next(blocks(path), b"") if by_name else head
+    if inner := _packing_in(head) if by_name else None:
+        raise SourceError(f"{path} holds a {inner.name} file; {inner.remedy or 'unpack it once and give it its right name'}")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in head[:4]:
+        raise SourceError(
+            f"{path} is UTF-16 or UTF-32 text, or no text at all; convert it to UTF-8, such as with `iconv -f UTF-16 -t UTF-8`"
+        )
+
+
+def _packing_of(path: Path) -> _Packing | None:
+    suffix = path.suffix.lower()
+    return next((packing for packing in _PACKINGS if suffix in packing.suffixes), None)
+
+
+def _packing_in(head: bytes) -> _Packing | None:
+    at, mark = _TAR
+    name = "tar" if head[at : at + len(mark)] == mark else "zstd" if head.startswith(_SKIPPABLE) else ""
+    return next((packing for packing in _PACKINGS if packing.name == name or head.startswith(packing.magic)), None)
+
+
+# ---- bytes -----------------------------------------------------------------------------------------------------------
 
 
 def blocks(path: Path) -> Iterator[bytes]:
-    """The file's bytes, unpacked when its name ends in `.gz`, `.zst` or `.zstd`, in blocks of bounded size.
+    """The file's bytes, unpacked as its name says (`.gz`, `.zst`, `.zstd`, `.bz2`, `.xz`), in blocks of bounded size.
+
+    Members and frames that follow each other are one text.
 
     Raises:
-        SourceError: the file does not exist, is not what its name says, or is cut off.
+        SourceError: the file does not exist, cannot be read, is not what its name says, or is cut off.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        yield from _gzip_blocks(path)
-    elif suffix in (".zst", ".zstd"):
-        yield from _zstd_blocks(path)
-    else:
-        yield from _plain_blocks(path)
+    packing = split_suffix(path)[1]
+    if packing == ".zst":
+        return _zstd_blocks(path)
+    return _opened_blocks(path, packing) if packing else _plain_blocks(path)
 
 
 def _plain_blocks(path: Path) -> Iterator[bytes]:
     if not path.is_file():
         raise missing(path)
-    with path.open("rb") as handle:
-        while block := handle.read(BLOCK_BYTES):
-            yield block
-
-
-def _gzip_blocks(path: Path) -> Iterator[bytes]:
     try:
-        with gzip.open(path, "rb") as handle:
+        with path.open("rb") as handle:
             while block := handle.read(BLOCK_BYTES):
                 yield block
-    except FileNotFoundError as e:
-        raise missing(path) from e
-    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
-        raise SourceError(f"{path} is not a complete gzip file ({e}); download it again") from e
+    except OSError as e:
+        raise SourceError(f"{path} cannot be read ({e.strerror or e}); check its permissions and the disk") from e
+
+
+_OPENERS = {".gz": ("gzip", gzip.GzipFile), ".bz2": ("bzip2", bz2.BZ2File), ".xz": ("xz", lzma.LZMAFile)}
+
+
+def _opened_blocks(path: Path, packing: str) -> Iterator[bytes]:
+    if not path.is_file():
+        raise missing(path)
+    name, open_packed = _OPENERS[packing]
+    try:
+        with open_packed(path) as handle:
+            while block := handle.read(BLOCK_BYTES):
+                yield block
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as e:
+        raise SourceError(f"{path} is not a complete {name} file ({e}); download it again") from e
 
 
 def _zstd_blocks(path: Path) -> Iterator[bytes]:
@@ -107,33 +249,101 @@ def _split(parts: Iterator[bytes], size: int) -> Iterator[bytes]:
             yield part[start : start + size]
 
 
+# ---- lines -----------------------------------------------------------------------------------------------------------
+
+
+class LongLine(NamedTuple):
+    """A line of more than `LONG_LINE_BYTES`, without its end; of one of more than `MAX_LINE_BYTES` only the start."""
+
+    data: bytes
+    size: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.size == len(self.data)
+
+
+def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
+    """The stream in pieces of whole lines, each line with its end (the last one gets one too); long lines by themselves.
+
+    A byte order mark at the start is left out.
+    """
+    started: list[bytes] = []  # of a line whose end has not been seen
+    size, first = 0, True
+    for block in stream:
+        if first:
+            block, first = block.removeprefix(UTF8_BOM), False
+        end = block.find(b"\n")
+        if end < 0:
+            started = _keep(started, size, block)
+            size += len(block)
+            continue
+        if size + end > LONG_LINE_BYTES:
+            yield _long_line(_keep(started, size, block[:end]), size + end)
+            started, begin = [], end + 1
+        else:
+            begin = 0
+        last = block.rfind(b"\n") + 1
+        if last > begin:
+            yield b"".join([*started, block[begin:last]])
+        started, size = [block[last:]], len(block) - last
+    if size > LONG_LINE_BYTES:
+        yield _long_line(started, size)
+    elif size:
+        yield b"".join(started) + b"\n"
+
+
+def _keep(started: list[bytes], size: int, more: bytes) -> list[bytes]:
+    if size + len(more) <= MAX_LINE_BYTES:
+        started.append(more)
+        return started
+    return [b"".join(started)[:KEPT_BYTES] or more[:KEPT_BYTES]]
+
+
+def _long_line(parts: list[bytes], size: int) -> LongLine:
+    return LongLine(b"".join(parts) if size <= MAX_LINE_BYTES else b"".join(parts)[:KEPT_BYTES], size)
+
+
 def lines(path: Path) -> Iterator[bytes]:
-    """The file's lines without their line ends, unpacked; a byte order mark at the start is left out."""
-    rest, first = b"", True
-    for block in blocks(path):
-        *whole, rest = (rest + block).split(b"\n")
-        for line in whole:
-            yield (line.removeprefix(UTF8_BOM) if first else line).removesuffix(b"\r")
-            first = False
-    if rest:
-        yield (rest.removeprefix(UTF8_BOM) if first else rest).removesuffix(b"\r")
+    """The file's lines without their line ends, unpacked; a byte order mark at the start is left out.
+
+    Of a line of more than `MAX_LINE_BYTES` only the start is given.
+    """
+    for piece in _whole_lines(blocks(path)):
+        if isinstance(piece, LongLine):
+            yield piece.data.removesuffix(b"\r")
+        else:
+            for line in piece.split(b"\n")[:-1]:
+                yield line.removesuffix(b"\r")
 
 
 def record_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that stand for a record each, with their numbers from 1: all that are not blank."""
     for number, line in enumerate(lines(path), start=1):
-        if line.strip():
+        if line and not line.isspace():
             yield number, line
 
 
-def refuse_utf16(path: Path, head: bytes) -> None:
-    """Make sure that a file that begins with these bytes is not in UTF-16, which reads like text with NULs.
+def count_record_lines(path: Path) -> int:
+    """How many lines are not blank, counted from the unpacked bytes without cutting them into lines."""
+    rows, blank = 0, True  # of the line that is open
+    for block in blocks(path):
+        begin, end = 0, block.find(b"\n")
+        while end >= 0:
+            rows += not blank or not _is_blank(block, begin, end)
+            begin, blank = end + 1, True
+            end = block.find(b"\n", begin)
+        blank = blank and _is_blank(block, begin, len(block))
+    return rows + (not blank)
 
-    Raises:
-        SourceError: it is.
-    """
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:4096].count(b"\x00") > len(head[:4096]) // 4:
-        raise SourceError(f"{path} cannot be read: it is stored in UTF-16; store it in UTF-8")
+
+def _is_blank(block: bytes, begin: int, end: int) -> bool:
+    if begin == end:
+        return True
+    return block[begin] in _BLANKS and block[begin:end].isspace()
+
+
+_BLANKS = frozenset(b" \t\n\r\x0b\x0c")
 
 
 def decode(data: bytes) -> str:
@@ -172,42 +382,43 @@ codecs.register_error(_AS_CP1252, _read_as_cp1252)
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of whole lines written to a file of its own. `first_line` is 1-based; `rows` counts the lines."""
+    """A run of whole lines of a file, written to a plain file of its own (`path`), or one long line by itself (`long`).
+
+    `first_line` is the 1-based number of its first line; `lines` counts them, blank ones included.
+    """
 
     path: Path
     first_line: int
-    rows: int
+    lines: int
+    long: LongLine | None = None
 
 
-def chunks(path: Path, workdir: Path, max_bytes: int) -> Iterator[Chunk]:
-    """Cut a file of lines into plain files of about `max_bytes`, one at a time: each is replaced when the next is asked for."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    target = workdir / "chunk.ndjson"
-    first_line, tail, stream = 1, b"", blocks(path)
+def chunks(path: Path, target: Path, max_bytes: int) -> Iterator[Chunk]:
+    """Cut a file of lines into plain files of about `max_bytes`, one at a time: `target` is written anew when the next is asked for."""
+    import numpy as np
+
+    first_line, pieces = 1, _whole_lines(blocks(path))
     try:
         while True:
-            size, rows, ended = 0, 0, True
+            size = rows = 0
+            ended, long = True, None
             with target.open("wb") as out:
-                for block in stream:
-                    if first_line == 1 and size == 0 and not tail:
-                        block = block.removeprefix(UTF8_BOM)
-                    head, newline, rest = block.rpartition(b"\n")
-                    if not newline:
-                        tail += block
-                        continue
-                    size += out.write(tail + head + newline)
-                    rows += head.count(b"\n") + 1
-                    tail = rest
-                    if size >= max_bytes:
+                for piece in pieces:
+                    if isinstance(piece, LongLine):
+                        long = piece
+                    else:
+                        size += out.write(piece)
+                        rows += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == 10))  # ten times as fast as bytes.count
+                    if long or size >= max_bytes:
                         ended = False
                         break
-                if ended and tail:
-                    out.write(tail + b"\n")
-                    rows, tail = rows + 1, b""
             if rows:
                 yield Chunk(target, first_line, rows)
+                first_line += rows
+            if long:
+                yield Chunk(target, first_line, 1, long)
+                first_line += 1
             if ended:
                 return
-            first_line += rows
     finally:
         target.unlink(missing_ok=True)

@@ -54,10 +54,10 @@ class Cutter:
     rows: Callable[[Path], Iterator[CutRow]]
     fields: tuple[str, ...]
     """Names of a row's values."""
-    check: Callable[[Path], None]
-    """Raises SourceError for a file that the columns do not tell from one of the kind."""
     count: Callable[[Path], int]
-    """Rows of a file, counted from its bytes in another way than `rows` cuts them."""
+    """Counts a file's rows, unreadable ones included, without the code that cuts them: what `rows` gives must be as many."""
+    check: Callable[[Path], None] | None = None
+    """Raises SourceError for a file of another kind, where the columns do not tell."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,19 @@ class Layout:
     optional: tuple[str, ...] = ()
     """Fields that are read where they exist."""
     containers: tuple[str, ...] = ("ndjson", "ndjson.gz", "zst")
-    """How the rows may be stored; the unpacked form first."""
+    """How the rows may be stored; the unpacked form first. Lines of JSON may also be packed in any other way that is read."""
     cutter: Cutter | None = None
+    times: tuple[str, ...] = ()
+    """Fields that are a point in time: where rows are stored with types, these may be timestamps or dates."""
 
     @property
     def fields(self) -> tuple[str, ...]:
         return self.needed + self.optional
+
+    @property
+    def is_lines(self) -> bool:
+        """Are the rows lines of JSON? Whether they may be packed, `containers` need not say."""
+        return self.containers[0] in ("ndjson", "jsonl", "json")
 
     @property
     def recognition(self) -> dict[str, Any]:
@@ -123,33 +130,34 @@ def detect_layout(layouts: tuple[Layout, ...], path: Path) -> FoundLayout:
     Raises:
         SourceError: none of them; says what was found and what was expected.
     """
-    if not path.is_file():
-        raise files.missing(path)
-    packing = {".gz": ".gz", ".zst": ".zst", ".zstd": ".zst"}.get(path.suffix.lower(), "")
-    inner = Path(path.stem).suffix.lower() if packing else path.suffix.lower()
-    if inner == ".parquet" and not packing:
-        return _one_of(layouts, "parquet", path, set(_parquet_columns(path)), "the columns")
+    files.check_packing(path)
+    inner, packing = files.split_suffix(path)
+    if inner == ".parquet":
+        return _one_of(layouts, f"parquet{packing}", path, set(_parquet_columns(path)), "the columns")
     if inner == ".csv":
         return _checked(_one_of(layouts, f"csv{packing}", path, set(read_csv_header(path).columns), "the columns"), path)
-    if inner == ".xml" and not packing:
-        return _checked(_one_of(layouts, "xml", path, set(), "an XML file; fields"), path)
+    if inner == ".xml":
+        return _checked(_one_of(layouts, f"xml{packing}", path, set(), "an XML file; fields"), path)
     fields = _json_fields(path)
     for layout in layouts:
-        if any(set(layout.needed) <= row for row in fields):
+        if layout.is_lines and any(set(layout.needed) <= row for row in fields):
             return FoundLayout(layout, _json_container(layout, packing))
     widest = max(fields, key=len)
-    raise _wrong(layouts, path, widest, "no row with all needed fields; its widest row has the fields")
+    what = "lines of JSON, but no row with all needed fields; the widest row has the fields"
+    raise _wrong(layouts, path, widest, what if any(x.is_lines for x in layouts) else "lines of JSON with the fields")
 
 
 def count_rows(path: Path, found: FoundLayout) -> int:
-    """Rows of a file, counted in another way than the reader cuts them where it has a cutter; unreadable ones count."""
+    """Rows of a file, unreadable ones included, counted by code that reading them does not use.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
     if found.layout.cutter:
         return found.layout.cutter.count(path)
     if found.container == "parquet":
-        import pyarrow.parquet as pq
-
-        return pq.read_metadata(path).num_rows
-    return sum(1 for _ in files.record_lines(path))
+        return _parquet_metadata(path).num_rows
+    return files.count_record_lines(path)
 
 
 def _json_container(layout: Layout, packing: str) -> str:
@@ -157,7 +165,7 @@ def _json_container(layout: Layout, packing: str) -> str:
 
 
 def _checked(found: FoundLayout, path: Path) -> FoundLayout:
-    if found.layout.cutter:
+    if found.layout.cutter and found.layout.cutter.check:
         found.layout.cutter.check(path)
     return found
 
@@ -177,14 +185,26 @@ def _wrong(layouts: tuple[Layout, ...], path: Path, found: set[str], what: str) 
     return SourceError(f"{path} cannot be read: found {what} {shown}; expected {expected}; give the slice a file in that layout")
 
 
-def _parquet_columns(path: Path) -> list[str]:
+def _parquet_metadata(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_schema(path).names
-    except pa.ArrowInvalid as e:
-        raise SourceError(f"{path} is not a valid Parquet file ({e}); download it again") from e
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise SourceError(f"{path} is not a valid Parquet file ({_first_line(e)}); download it again") from e
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    metadata = _parquet_metadata(path)
+    try:
+        return metadata.schema.to_arrow_schema().names
+    except (ValueError, OSError, NotImplementedError) as e:  # of PyArrow, whose errors derive from these
+        raise SourceError(f"{path} is not a valid Parquet file ({_first_line(e)}); download it again") from e
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class CsvHeader(NamedTuple):
@@ -195,14 +215,18 @@ class CsvHeader(NamedTuple):
 
 
 def read_csv_header(path: Path) -> CsvHeader:
-    """The first line of a CSV; the delimiter is the one of `,`, `;` and tab that it is cut by into the most columns.
+    """The first line of a CSV; the delimiter is the one of `,`, `;` and tab that cuts it into the most columns.
 
     Raises:
-        SourceError: the file is missing, damaged, or in UTF-16.
+        SourceError: the file is missing or damaged.
     """
-    head = next(files.blocks(path), b"")[:HEADER_BYTES]
-    files.refuse_utf16(path, head)
-    text = files.decode(head.removeprefix(files.UTF8_BOM).partition(b"\n")[0]).replace("\r", " ")
+    head = b""
+    for block in files.blocks(path):
+        head += block
+        if b"\n" in head or len(head) > HEADER_BYTES:
+            break
+    line = head.removeprefix(files.UTF8_BOM).partition(b"\n")[0][:HEADER_BYTES]
+    text = files.decode(line).replace("\r", " ")
     rows = {delimiter: next(csv.reader([text], delimiter=delimiter), []) for delimiter in ",;\t"}
     delimiter = max(rows, key=lambda delimiter: len(rows[delimiter]))
     return CsvHeader(delimiter, tuple(name.strip().lower() for name in rows[delimiter]))
@@ -211,24 +235,34 @@ def read_csv_header(path: Path) -> CsvHeader:
 def _json_fields(path: Path) -> list[set[str]]:
     """The field names of the first JSON objects of a file of lines; unreadable lines are skipped here (the reader keeps them)."""
     rows: list[set[str]] = []
-    seen = read = 0
-    for line in itertools.islice(files.lines(path), SNIFFED_LINES):
+    seen = read = in_array = 0
+    for _, line in itertools.islice(files.record_lines(path), SNIFFED_LINES):
         seen, read = seen + 1, read + len(line)
         row = _object(line)
         if row is not None:
             rows.append(set(row))
+        elif line.lstrip().startswith(b"[") or _object(line.strip().strip(b",")) is not None:
+            in_array += 1
         if read > SNIFFED_BYTES:
             break
     if not seen:
         raise SourceError(f"{path} is empty; download it again or take it out of the slice's `files`")
+    if in_array > len(rows):
+        raise SourceError(
+            f"{path} cannot be read: it is a JSON array; expected one object per line, without brackets and commas around them: "
+            f"convert it, such as with `jq -c '.[]'`"
+        )
     if not rows:
-        raise SourceError(f"{path} cannot be read: none of its first {seen} lines is a JSON object; expected one per line")
+        raise SourceError(
+            f"{path} cannot be read: none of its first {seen} lines is a JSON object; expected one per line; convert it or give "
+            "the slice another file"
+        )
     return rows
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

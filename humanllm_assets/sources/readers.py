@@ -1,39 +1,34 @@
 """From the sources' official files to one table of records: `read_records` (requirements S1-S5).
 
-Reading happens in DuckDB, file by file and, for lines of JSON, in bounded chunks, so that memory does not grow with the data.
-No row is lost: `rows_read == count(raw_records) + count(quarantine)`. What DuckDB's JSON reader cannot take (lone surrogates,
-broken lines) it would turn into NULL rows without a word; those lines go through Python's `json`, and what still fails is
-quarantined with file, line, reason and text.
+`staging.py` reads the files in parts; here each part's fields become columns, by the SQL of its layout. No row is lost: of every
+file, rows read and rows quarantined are together as many as `count_rows` of `layouts.py` finds in it, which reads it in another way.
 
-What belongs here: what all sources share: running a layout's SQL over its file, and the macros that this SQL is written with.
-What does not: the SQL of a source (the module of its name), dropping records (`filtering/rules/`), bytes (`files.py`), telling
-layouts (`layouts.py`).
+What belongs here: what all sources share: running a layout's SQL over its rows, and the macros that this SQL is written with.
+What does not: reading files (`staging.py`), the SQL of a source (the module of its name), dropping records (`filtering/rules/`).
 """
 
 from __future__ import annotations
 
 import html
-import itertools
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from humanllm_assets.sources import files
-from humanllm_assets.sources.layouts import CutRow, Cutter, FoundLayout, Layout, Shape, detect_layout, load_files
+from humanllm_assets.sources.layouts import FoundLayout, Shape, detect_layout, load_files
+from humanllm_assets.sources.staging import LINE_BITS, RAW_CHARS, BadRow, stage_files
 from humanllm_assets.sql import literal
 from humanllm_assets.tables import RECORDS
 
 RECORD_COLUMNS = {column.name: column.type for column in RECORDS}
 # What only the rules need. `row_no` orders the slice's rows over all its files and is unique in the slice; it comes from the
-# files' order and line numbers, so reading the same files again gives the same numbers.
+# files' order and the rows' in them, so reading the same files again gives the same numbers.
 RULE_COLUMNS = {
-    "file": "VARCHAR",
-    "line": "BIGINT",
+    "line": "BIGINT",  # of its file; blank lines are not counted, and in a file of another kind it is the row or post
     "row_no": "BIGINT",
     "text_key": "UBIGINT",
     "score": "BIGINT",
@@ -41,14 +36,12 @@ RULE_COLUMNS = {
     "distinguished": "VARCHAR",
     "removed": "BOOLEAN",
     "age": "INTEGER",
+    "subreddit": "VARCHAR",
     "context_user_id": "VARCHAR",  # who wrote the context, where the file says so
 }
 RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS
 
-CHUNK_BYTES = 64 << 20
-BATCH_ROWS = 20_000
-RAW_CHARS = 500  # of a quarantined row
-LINE_BITS = 40  # of a row's number; the number of its file stands above them
+PROGRESS_SECONDS = 15
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
 
@@ -57,35 +50,42 @@ _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
 class ReadReport:
     """What was read: `rows_read` = rows of `raw_records` + `unreadable` (rows of `quarantine`).
 
-    `layouts`: layout by file name, context files included. `context_rows`: posts or items found for the records;
+    `rows_by_file`: `rows_read` by file, record files only. `layouts`: layout by file name, context files included. `context_rows`: posts or items found for the records;
     `context_unreadable`: rows of context files that could not be read (they are no records, so they are not in `rows_read`).
     """
 
     rows_read: int = 0
     unreadable: int = 0
+    rows_by_file: Counter[Path] = field(default_factory=Counter)
     layouts: dict[str, str] = field(default_factory=dict)
     context_rows: int = 0
     context_unreadable: int = 0
 
 
-_MACROS = """
+_MACROS = r"""
 CREATE OR REPLACE TEMP MACRO unescaped(x) AS
     CASE WHEN contains(x, '&') AND regexp_matches(x, '&(#|[A-Za-z])[A-Za-z0-9]*;') THEN unescape_entities(x) ELSE x END;
-CREATE OR REPLACE TEMP MACRO clean_text(x) AS
-    trim(replace(replace(replace(replace(replace(
-        unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), chr(0), ''), chr(8203), ''), chr(65279), ''),
-        ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(160));
+CREATE OR REPLACE TEMP MACRO trimmed(x, characters) AS  -- ten times as fast as trim
+    regexp_replace(regexp_replace(x, '^[' || characters || ']+', ''), '[' || characters || ']+$', '');
+CREATE OR REPLACE TEMP MACRO is_plain(x) AS  -- ASCII without anything that could have to be replaced
+    strlen(x) = length(x) AND NOT contains(x, '&') AND NOT contains(x, chr(13)) AND NOT contains(x, chr(0));
+CREATE OR REPLACE TEMP MACRO clean_text(x) AS trimmed(
+    CASE WHEN is_plain(x) THEN x ELSE
+        replace(replace(replace(replace(replace(
+            unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), chr(0), ''), chr(8203), ''), chr(65279), '')
+    END, ' \t\n\v\f\x{a0}');
 CREATE OR REPLACE TEMP MACRO plain_text(x) AS  -- of item metadata: a string or a JSON list of strings, tags taken out
     nullif(clean_text(regexp_replace(regexp_replace(
         CASE WHEN x LIKE '[%' AND json_valid(x) THEN array_to_string(from_json(x, '["VARCHAR"]'), ' ') ELSE x END,
-        '<[^>]*>', ' ', 'g'), '\\s+', ' ', 'g')), '');
+        '<[^>]*>', ' ', 'g'), '\s+', ' ', 'g')), '');
 CREATE OR REPLACE TEMP MACRO utc_time(x) AS  -- a cast to TIMESTAMP alone would leave the offset out without a word
     CASE WHEN regexp_matches(x, ':[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$')
          THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ))) ELSE TRY_CAST(x AS TIMESTAMP) END;
-CREATE OR REPLACE TEMP MACRO unix_time(x) AS  -- seconds or milliseconds since 1970, as any kind of number or string; UTC
-    make_timestamp(CAST(TRY_CAST(x AS DOUBLE) * CASE
+CREATE OR REPLACE TEMP MACRO unix_time(x) AS  -- seconds or milliseconds since 1970, as any kind of number or string, or 2020-01-31T12:00:00Z; UTC
+    CASE WHEN contains(x, 'T') AND regexp_full_match(x, '[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?Z')
+    THEN TRY_CAST(rtrim(x, 'Z') AS TIMESTAMP) ELSE make_timestamp(CAST(TRY_CAST(x AS DOUBLE) * CASE
         WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1 AND 4102444800 THEN 1e6
-        WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1e11 AND 4102444800000 THEN 1e3 END AS BIGINT));
+        WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1e11 AND 4102444800000 THEN 1e3 END AS BIGINT)) END;
 """
 
 
@@ -98,8 +98,15 @@ def _unescape(texts: Any) -> Any:  # Arrow array in, Arrow array out; DuckDB eva
 def unescape_entities(text: str) -> str:
     """Replace HTML entities, twice at most: Pushshift escapes a markdown text that may hold entities itself (`&amp;#x200B;`)."""
     for _ in range(2):
-        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+        text = _ENTITY.sub(_unescape_one, text)
     return text
+
+
+def _unescape_one(match: re.Match[str]) -> str:
+    try:
+        return html.unescape(match[0])
+    except ValueError:  # a number of more digits than Python reads
+        return "\ufffd"
 
 
 def _one(con: duckdb.DuckDBPyConnection, sql: str) -> Any:
@@ -110,7 +117,8 @@ def _prepare(con: duckdb.DuckDBPyConnection) -> None:
     if not _one(con, "SELECT count(*) FROM duckdb_functions() WHERE function_name = 'unescape_entities'"):
         con.create_function("unescape_entities", _unescape, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[arg-type]
     con.execute(_MACROS)
-    con.execute("SET preserve_insertion_order = true")  # line numbers are the rows' positions
+    con.execute("SET preserve_insertion_order = true")  # rows are numbered by their positions
+    con.execute("SET enable_progress_bar = false")
     con.execute("CREATE OR REPLACE TABLE quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
 
 
@@ -180,28 +188,20 @@ def _read_parts(
     workdir: Path,
     report: ReadReport,
 ) -> Iterator[None]:
-    for file_no, (path, found) in enumerate(layouts.items()):
-        for rows, unusable in _chunks(con, found, path, workdir, "quarantine"):
-            _define_part(con, source, slice_name, found.layout.shape, path, file_no)
-            report.rows_read += rows
-            yield
-            report.rows_read, report.unreadable = report.rows_read + unusable, report.unreadable + unusable
-    for name in ("raw_part", "chunk"):
-        con.execute(f"DROP VIEW IF EXISTS {name}")
-    for name in ("parsed", "reread", "cut_rows"):
-        con.execute(f"DROP TABLE IF EXISTS {name}")
+    for part in stage_files(con, layouts, workdir):
+        _put_aside(con, part.bad, "quarantine")
+        report.rows_by_file.update(part.usable)
+        report.rows_by_file.update(row.file for row in part.bad)
+        report.rows_read += part.usable.total()
+        _define_part(con, source, slice_name, part.layout.shape)
+        yield
+        report.rows_read, report.unreadable = report.rows_read + len(part.bad), report.unreadable + len(part.bad)
+    con.execute("DROP VIEW IF EXISTS raw_part")
 
 
-def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, shape: Shape, path: Path, file_no: int) -> None:
-    given = {
-        **shape.columns,
-        "source": literal(source),
-        "slice": literal(slice_name),
-        "file": literal(path.name),
-        "line": "line",
-        "row_no": f"line + {file_no << LINE_BITS}",
-        "n_chars": "0",
-    }
+def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, shape: Shape) -> None:
+    given = {**shape.columns, "source": literal(source), "slice": literal(slice_name), "row_no": "row_no", "n_chars": "0"}
+    given["line"] = f"row_no & {(1 << LINE_BITS) - 1}"
     columns = ", ".join(f"CAST({given.get(name, 'NULL')} AS {kind}) AS {name}" for name, kind in RAW_COLUMNS.items())
     con.execute(f"""
         CREATE OR REPLACE TEMP VIEW raw_part AS
@@ -210,145 +210,19 @@ def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, s
     """)
 
 
-def _chunks(
-    con: duckdb.DuckDBPyConnection, found: FoundLayout, path: Path, workdir: Path, quarantine: str
-) -> Iterator[tuple[int, int]]:
-    """Make the view `chunk` (line, the layout's fields as VARCHAR) for one part of the file after another, and put every row
-    that cannot be used into the table `quarantine`: unreadable ones, and those that the shape's `problem` names.
-
-    Yields how many rows of the part can be used and how many cannot.
-    """
-    before = _one(con, f"SELECT count(*) FROM {quarantine}")
-    layout, shape = found.layout, found.layout.shape
-    if layout.cutter:
-        parts: Iterable[None] = _cut_chunks(con, path, layout.cutter, quarantine)
-    elif found.container == "parquet":
-        parts = _parquet_chunk(con, layout, path)
-    else:
-        parts = _json_chunks(con, layout, path, workdir, quarantine)
-    for _ in parts:
-        found_unusable = con.execute(
-            f"INSERT INTO {quarantine} SELECT ?, line, {shape.problem}, left(CAST(to_json(chunk) AS VARCHAR), {RAW_CHARS}) "
-            f"FROM chunk WHERE ({shape.problem}) IS NOT NULL",
-            [path.name],
-        ).fetchall()[0][0]
-        rows, after = _one(con, "SELECT count(*) FROM chunk"), _one(con, f"SELECT count(*) FROM {quarantine}")
-        yield rows - found_unusable, after - before
-        before = after
-
-
-def _parquet_chunk(con: duckdb.DuckDBPyConnection, layout: Layout, path: Path) -> Iterator[None]:
-    scan = f"read_parquet({literal(path)}, file_row_number = true)"
-    found = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
-    fields = ", ".join(f"CAST({_name(f) if f in found else 'NULL'} AS VARCHAR) AS {_name(f)}" for f in layout.fields)
-    con.execute(f"CREATE OR REPLACE TEMP VIEW chunk AS SELECT file_row_number + 1 AS line, {fields} FROM {scan}")
-    yield
-
-
-def _name(column: str) -> str:
-    return f'"{column}"'
-
-
-def _cut_chunks(con: duckdb.DuckDBPyConnection, path: Path, cutter: Cutter, quarantine: str) -> Iterator[None]:
-    for batch in _batches(cutter.rows(path)):
-        broken = [(path.name, row.line, row.problem, (row.raw or "")[:RAW_CHARS]) for row in batch if row.problem]
-        if broken:
-            con.executemany(f"INSERT INTO {quarantine} VALUES (?, ?, ?, ?)", broken)
-        good = [{"line": row.line, **row.values} for row in batch if row.values is not None]
-        _load_rows(con, "cut_rows", good, cutter.fields)
-        con.execute("CREATE OR REPLACE TEMP VIEW chunk AS SELECT * FROM cut_rows")
-        yield
-
-
-def _batches(rows: Iterator[CutRow]) -> Iterator[list[CutRow]]:
-    while batch := list(itertools.islice(rows, BATCH_ROWS)):
-        yield batch
-
-
-def _load_rows(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]], fields: Sequence[str]) -> None:
-    """Replace the temporary `table` by these rows: `line` and the given fields as VARCHAR."""
+def _put_aside(con: duckdb.DuckDBPyConnection, bad: Sequence[BadRow], quarantine: str) -> None:
     import pyarrow as pa
 
-    schema = pa.schema([("line", pa.int64()), *((name, pa.string()) for name in fields)])
-    con.register("rows_to_load", pa.Table.from_pylist(rows, schema=schema))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM rows_to_load")
-    con.unregister("rows_to_load")
-
-
-def _json_chunks(con: duckdb.DuckDBPyConnection, layout: Layout, path: Path, workdir: Path, quarantine: str) -> Iterator[None]:
-    key = layout.shape.key
-    names = ", ".join(_name(f) for f in layout.fields)
-    columns = ", ".join(f"{literal(f)}: 'VARCHAR'" for f in layout.fields)
-    for part in files.chunks(path, workdir, CHUNK_BYTES):
-        again = _read_again_everything(part)
-        if _parse_json(con, part, columns):
-            # one row per line: a row without its key is a line that DuckDB could not take
-            rejected = con.execute(f"SELECT rowid FROM parsed WHERE {_name(key)} IS NULL").fetchall()
-            again = {row[0] for row in rejected}
-            con.execute(f"DELETE FROM parsed WHERE {_name(key)} IS NULL")
-        else:
-            con.execute("DELETE FROM parsed")
-        _read_again(con, part, again, layout, path, quarantine)
-        con.execute(
-            "CREATE OR REPLACE TEMP VIEW chunk AS "
-            f"SELECT rowid + {part.first_line} AS line, {names} FROM parsed UNION ALL SELECT line, {names} FROM reread"
-        )
-        yield
-
-
-def _read_again_everything(part: files.Chunk) -> set[int]:
-    return set(range(part.rows))
-
-
-def _parse_json(con: duckdb.DuckDBPyConnection, part: files.Chunk, columns: str) -> bool:
-    """Load a chunk into the table `parsed`; False when its rows do not stand for its lines one by one (blank or giant lines)."""
-    scan = f"read_json({literal(part.path)}, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true)"
-    try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS SELECT * FROM {scan}")
-    except duckdb.InvalidInputException:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS SELECT * FROM {scan} LIMIT 0")
-        return False
-    return _one(con, "SELECT count(*) FROM parsed") == part.rows
-
-
-def _read_again(
-    con: duckdb.DuckDBPyConnection, part: files.Chunk, positions: set[int], layout: Layout, path: Path, quarantine: str
-) -> None:
-    """Read the lines at these positions (0-based, in the chunk) with Python's json: into `reread`, or quarantined."""
-    good: list[dict[str, Any]] = []
-    broken: list[tuple[str, int, str, str]] = []
-    if positions:
-        for in_chunk, line in files.record_lines(part.path):
-            if in_chunk - 1 not in positions:
-                continue
-            number = part.first_line + in_chunk - 1
-            row, problem = _parse_line(line)
-            if row is None:
-                broken.append((path.name, number, problem, line.decode("utf-8", "replace")[:RAW_CHARS]))
-            else:
-                good.append({"line": number} | {name: _as_text(row.get(name)) for name in layout.fields})
-    if broken:
-        con.executemany(f"INSERT INTO {quarantine} VALUES (?, ?, ?, ?)", broken)
-    _load_rows(con, "reread", good, layout.fields)
-
-
-def _parse_line(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError:
-        return None, "not UTF-8"
-    except (json.JSONDecodeError, RecursionError) as e:
-        return None, f"not JSON: {e}"
-    return (row, "") if isinstance(row, dict) else (None, "not a JSON object")
-
-
-def _as_text(value: Any) -> str | None:
-    """As DuckDB reads a JSON value into VARCHAR; a lone surrogate, which no UTF-8 text can hold, becomes U+FFFD."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if bad:
+        columns = {
+            "file": [row.file.name for row in bad],
+            "line": [row.line for row in bad],
+            "reason": [row.reason for row in bad],
+            "raw": [row.raw[:RAW_CHARS] for row in bad],
+        }
+        con.register("bad_rows", pa.table(columns))
+        con.execute(f"INSERT INTO {quarantine} SELECT file, line, reason, raw FROM bad_rows")
+        con.unregister("bad_rows")
 
 
 def read_context(
@@ -370,23 +244,22 @@ def read_context(
     con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT context_id FROM {wanted}")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE found_context
-        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, context_user_id VARCHAR, file_no INTEGER, line BIGINT)
+        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, context_user_id VARCHAR, row_no BIGINT)
     """)
     con.execute("CREATE OR REPLACE TEMP TABLE context_quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
-    for file_no, (path, found) in enumerate(contexts.items()):
-        shape = found.layout.shape
+    for part in stage_files(con, contexts, workdir):
+        _put_aside(con, part.bad, "context_quarantine")
+        shape = part.layout.shape
         columns = ", ".join(f"{sql} AS {name}" for name, sql in shape.columns.items())
-        for _ in _chunks(con, found, path, workdir, "context_quarantine"):
-            con.execute(
-                f"INSERT INTO found_context SELECT context_id, context_title, context_text, context_user_id, {file_no}, line "
-                f"FROM (SELECT {columns}, line FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
-            )
+        con.execute(
+            f"INSERT INTO found_context SELECT context_id, context_title, context_text, context_user_id, row_no "
+            f"FROM (SELECT {columns}, row_no FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
+        )
     con.execute("""
         CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text, context_user_id FROM found_context
-        QUALIFY row_number() OVER (PARTITION BY context_id ORDER BY file_no, line) = 1
+        QUALIFY row_number() OVER (PARTITION BY context_id ORDER BY row_no) = 1
     """)
     report.context_rows = _one(con, "SELECT count(*) FROM context")
     report.context_unreadable = _one(con, "SELECT count(*) FROM context_quarantine")
-    con.execute("DROP VIEW IF EXISTS chunk")
     for table in ("wanted", "found_context", "context_quarantine"):
         con.execute(f"DROP TABLE {table}")

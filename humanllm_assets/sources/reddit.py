@@ -14,11 +14,14 @@ _POST = Shape(
         "user_id": fields.AUTHOR,
         "created_at": "unix_time(created_utc)",
         "title": "clean_text(title)",
-        "text": f"trim(coalesce(clean_text(title), '') || chr(10) || chr(10) || {fields.BODY.format('selftext')}, chr(10))",
+        "text": f"trimmed(coalesce(clean_text(title), '') || chr(10) || chr(10) || {fields.BODY.format('selftext')}, '\\n')",
         "score": fields.SCORE,
         "num_comments": "TRY_CAST(TRY_CAST(num_comments AS DOUBLE) AS BIGINT)",
         "distinguished": "distinguished",
+        "subreddit": "subreddit",
         "removed": fields.REMOVED.format("selftext"),
     },
 )
-FILES = SourceFiles((Layout("pushshift", fields.POST_FIELDS, _POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS),))
+FILES = SourceFiles(
+    (Layout("pushshift", fields.POST_FIELDS, _POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS, times=fields.TIMES),)
+)

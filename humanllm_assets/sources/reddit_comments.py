@@ -17,6 +17,7 @@ _COMMENT = Shape(
         "context_id": "'reddit:t3_' || regexp_replace(link_id, '^t3_', '')",
         "score": fields.SCORE,
         "distinguished": "distinguished",
+        "subreddit": "subreddit",
         "removed": fields.REMOVED.format("body"),
     },
 )
@@ -36,9 +37,14 @@ FILES = SourceFiles(
             "pushshift",
             ("id", "author", "body", "link_id", "created_utc"),
             _COMMENT,
-            ("score", "distinguished"),
+            ("score", "distinguished", "subreddit"),
             fields.CONTAINERS,
+            times=fields.TIMES,
         ),
     ),
-    context=(Layout("pushshift", fields.POST_FIELDS, _ANSWERED_POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS),),
+    context=(
+        Layout(
+            "pushshift", fields.POST_FIELDS, _ANSWERED_POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS, times=fields.TIMES
+        ),
+    ),
 )

@@ -19,4 +19,4 @@ _TWEET = Shape(
         "text": "coalesce(clean_text(tweet), '')",
     },
 )
-FILES = SourceFiles((Layout("twitter100m", ("user", "id", "tweet", "date"), _TWEET, containers=("parquet",)),))
+FILES = SourceFiles((Layout("twitter100m", ("user", "id", "tweet", "date"), _TWEET, containers=("parquet",), times=("date",)),))

@@ -192,7 +192,7 @@ def test_blogger_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection, text: str
         assert list(verdicts(con, "blogger", BloggerRules(min_age=18)).values()) == ["too_young"]
 
 
-def naive_core(pairs: set[tuple[str, str]], users: int, items: int) -> set[tuple[str, str]]:
+def naive_core(pairs: set[tuple[int, int]], users: int, items: int) -> set[tuple[int, int]]:
     while True:
         by_user, by_item = Counter(u for u, _ in pairs), Counter(i for _, i in pairs)
         left = {(u, i) for u, i in pairs if by_user[u] >= users and by_item[i] >= items}
@@ -201,14 +201,14 @@ def naive_core(pairs: set[tuple[str, str]], users: int, items: int) -> set[tuple
         pairs = left
 
 
-PAIRS = st.sets(st.tuples(st.integers(0, 9).map(str), st.integers(0, 9).map(str)), max_size=60)
+PAIRS = st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=60)
 
 
 @settings(max_examples=25, deadline=None)
 @given(PAIRS, st.integers(1, 4), st.integers(1, 4))
-def test_k_core_is_the_largest_stable_part(pairs: set[tuple[str, str]], users: int, items: int) -> None:
+def test_k_core_is_the_largest_stable_part(pairs: set[tuple[int, int]], users: int, items: int) -> None:
     with duckdb.connect(config={"threads": 1}) as con:
-        con.execute("CREATE TABLE pairs (user_id VARCHAR, item_id VARCHAR)")
+        con.execute("CREATE TABLE pairs (u UBIGINT, i UBIGINT)")
         if pairs:
             con.executemany("INSERT INTO pairs VALUES (?, ?)", sorted(pairs))
         k_core(con, users, items)
@@ -245,8 +245,7 @@ def test_amazon_core_runs_over_all_slices_after_the_duplicates(tmp_path: Path, c
     for name, path in (("a", a), ("b", b)):
         read(con, "amazon", [path], slice_name=name)
         amazon_candidates(con, rules)
-        amazon_candidates(con, rules)  # again: replaces, does not add
-    assert amazon_core(con, rules) == 2
+    assert amazon_core(con, rules) == 3
     read(con, "amazon", [a], slice_name="a")
     # u3 bought three times only if the second review of i1 counted; j2 was bought once, so u3 falls
     assert verdicts(con, "amazon", rules) == {

@@ -107,7 +107,7 @@ EDITS = [
         ("eligible_reddit",),
     ),
     Edit("columns of reviews", "humanllm_assets/sources/amazon.py", replace("CONTEXT_CHARS = 500", "CONTEXT_CHARS = 400"), CORE),
-    Edit("reader", "humanllm_assets/sources/readers.py", replace("CHUNK_BYTES = 64", "CHUNK_BYTES = 32"), READ),
+    Edit("reader", "humanllm_assets/sources/staging.py", replace("CHUNK_BYTES = 64", "CHUNK_BYTES = 32"), READ),
     Edit(
         "rows of one layout",
         "humanllm_assets/sources/blogs.py",

@@ -148,7 +148,7 @@ def test_takedowns_of_commenters_and_buyers_ask_nothing_and_take_nothing_from_ot
     forgotten = dict.fromkeys(assets, min(sold)[1]) | {assets[0]: min(user for user, _ in before[assets[0]])}
     for user in {*forgotten.values()}:
         forget_user(project.profile, project.home, project.store, user, "")
-    assert ("amazon_core", "") in run_graph(project, graph, targets)
+    assert ("amazon_core", "") not in run_graph(project, graph, targets)  # it names nobody: row numbers alone
     assert dummy.requests == asked
     for asset, user in forgotten.items():
         assert records(asset) == {row for row in before[asset] if row[0] != user} < before[asset]

@@ -44,15 +44,15 @@ def test_chunks_hold_every_line_once(tmp_path: Path, suffix: str, ending: bytes)
     path = pack(tmp_path / f"a.{suffix}", b"\xef\xbb\xbf" + b"\n".join(wanted) + ending)
     found: list[bytes] = []
     count = 0
-    for chunk in chunks(path, tmp_path / "work", 1 << 20):
+    for chunk in chunks(path, tmp_path / "chunk", 1 << 20):
         assert chunk.first_line == len(found) + 1
         got = chunk.path.read_bytes().split(b"\n")[:-1]
-        assert len(got) == chunk.rows
+        assert len(got) == chunk.lines
         found += got
         count += 1
     assert found == wanted == list(lines(path))
     assert count > 1
-    assert not list((tmp_path / "work").iterdir())
+    assert not (tmp_path / "chunk").exists()
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])

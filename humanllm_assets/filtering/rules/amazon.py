@@ -1,19 +1,26 @@
 """F4: reviews of users and items that are reviewed often enough, over the whole data set and not per slice.
 
 One review per user and item, one per user and text, then the k-core. The paper leaves this order open; here it is part of the
-contract: duplicates never hold up a core. For every slice `read_records` and `amazon_candidates`, which adds to `candidates`; then
-`amazon_core` makes `core_verdicts` from it, which `apply_rules` joins to each slice.
+contract: duplicates never hold up a core. `amazon_candidates` takes every part of every slice; then `amazon_core` makes
+`core_verdicts`, which `SliceFilter` joins to each slice.
+
+All of it is done on numbers: users, items and texts stand for 64 bits of their md5, so that the reviews of the whole data set fit a
+fraction of their ids' size, and what does not fit memory goes to the connection's temporary directory. Among 54 million users two
+share a number with a chance of 1 in 12,000; their purchases would then count together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 
-from humanllm_assets.filtering.rule import BY_TEXT, Duplicates, Rule, RuleSet
-from humanllm_assets.filtering.verdicts import drop_duplicates, first_rules
+from humanllm_assets.filtering.rule import Duplicates, Rule, RuleSet, row_rules
+from humanllm_assets.filtering.verdicts import fails_first, find_duplicates
 from resources.sources import AmazonRules
 
-_DUPLICATES = (Duplicates("duplicate_user_item", "user_id, item_id"), Duplicates("duplicate_user_text", BY_TEXT.keys))
+_BY_ITEM = Duplicates("duplicate_user_item", "u, i")
+_BY_TEXT = Duplicates("duplicate_user_text", "u, text_key")
 _OUTSIDE_CORE = "outside_core"
 
 
@@ -21,98 +28,78 @@ def _list_rules(rules: AmazonRules) -> list[Rule]:
     return [Rule("empty_text", "n_chars = 0"), Rule("too_short", f"n_chars < {rules.min_chars}")]
 
 
-RULES = RuleSet(
-    "F4", _list_rules, duplicates=(), core_reasons=(*(duplicates.reason for duplicates in _DUPLICATES), _OUTSIDE_CORE)
-)
+RULES = RuleSet("F4", _list_rules, duplicates=(), core_reasons=(_BY_ITEM.reason, _BY_TEXT.reason, _OUTSIDE_CORE))
 
 
-def amazon_candidates(con: duckdb.DuckDBPyConnection, rules: AmazonRules) -> int:
-    """Add the slice in `raw_records` to the table `candidates`: its reviews that pass the row rules, and what the rules over the
-    whole data set need of them.
+def amazon_candidates(
+    con: duckdb.DuckDBPyConnection, rules: AmazonRules, part: str = "raw_records", selection: Sequence[Rule] = ()
+) -> None:
+    """Add the reviews of a part that pass the row rules to the table `candidates`, with what the rules over the whole data set need.
 
-    Columns: slice, row_no (together the row's key), record_id, user_id, item_id, created_at, text_key. Called once per slice on
-    one connection; called again for a slice it replaces that slice's rows.
+    Columns: slice, row_no (together the row's key), u and i (numbers of user and item), created_at, text_key.
 
-    Returns:
-        Their number over all slices so far.
+    Args:
+        part: a relation with the columns `RAW_COLUMNS`; only some of them are read, and none of the context.
+        selection: what of the rows belongs to the slice.
     """
-    first_rules(con, "amazon", rules)
-    con.execute("""
-        CREATE TABLE IF NOT EXISTS candidates (
-            slice VARCHAR, row_no BIGINT, record_id VARCHAR, user_id VARCHAR, item_id VARCHAR, created_at TIMESTAMP,
-            text_key UBIGINT)
+    con.execute(
+        "CREATE TABLE IF NOT EXISTS candidates (slice VARCHAR, row_no BIGINT, u UBIGINT, i UBIGINT, created_at TIMESTAMP, text_key UBIGINT)"
+    )
+    con.execute(f"""
+        INSERT INTO candidates
+        SELECT slice, row_no, md5_number_lower(user_id), md5_number_lower(context_id), created_at, text_key FROM {part}
+        WHERE {fails_first([*selection, *row_rules("amazon", rules)])} IS NULL
     """)
-    con.execute("DELETE FROM candidates WHERE slice IN (SELECT DISTINCT slice FROM raw_records)")
-    con.execute("""
-        INSERT INTO candidates SELECT slice, row_no, record_id, user_id, context_id AS item_id, created_at, text_key
-        FROM raw_records SEMI JOIN (FROM verdicts WHERE reason IS NULL) USING (slice, row_no)
-    """)
-    con.execute("DROP TABLE verdicts")
-    return con.execute("SELECT count(*) FROM candidates").fetchall()[0][0]
 
 
 def amazon_core(con: duckdb.DuckDBPyConnection, rules: AmazonRules) -> int:
     """F4 over `candidates` of all slices: duplicates, then the k-core. Makes the table `core_verdicts`.
 
-    `core_verdicts` (slice, row_no, record_id, user_id, reason): one row per candidate; reason NULL = it stays, otherwise
-    duplicate_user_item, duplicate_user_text or outside_core.
+    `core_verdicts` (slice, row_no, reason): the candidates that stay, with reason NULL, and those dropped as duplicate_user_item or
+    duplicate_user_text; a candidate that is not in it is outside the core.
 
     Returns:
         Rounds until the k-core was stable.
     """
-    con.execute("""
-        CREATE OR REPLACE TEMP TABLE duplicate_verdicts AS
-        SELECT slice, row_no, CAST(NULL AS VARCHAR) AS reason FROM candidates
-    """)
-    for duplicates in _DUPLICATES:
-        drop_duplicates(con, "candidates", "duplicate_verdicts", duplicates)
-    con.execute("""
-        CREATE OR REPLACE TEMP TABLE pairs AS
-        SELECT user_id, item_id FROM candidates SEMI JOIN (FROM duplicate_verdicts WHERE reason IS NULL) USING (slice, row_no)
-    """)
+    con.execute("CREATE OR REPLACE TEMP TABLE extra (slice VARCHAR, row_no BIGINT, reason VARCHAR)")
+    left = "candidates ANTI JOIN extra USING (slice, row_no)"
+    for duplicates in (_BY_ITEM, _BY_TEXT):
+        con.execute(f"INSERT INTO extra {find_duplicates(left, duplicates, 'slice, row_no')}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW pairs AS SELECT u, i FROM {left}")
     rounds = k_core(con, rules.min_user_purchases, rules.min_item_purchases)
     con.execute(f"""
         CREATE OR REPLACE TABLE core_verdicts AS
-        SELECT c.slice, c.row_no, c.record_id, c.user_id,
-            coalesce(d.reason, CASE WHEN p.user_id IS NULL THEN '{_OUTSIDE_CORE}' END) AS reason
-        FROM candidates c JOIN duplicate_verdicts d USING (slice, row_no)
-            LEFT JOIN core_pairs p ON p.user_id = c.user_id AND p.item_id = c.item_id
+        SELECT slice, row_no, CAST(NULL AS VARCHAR) AS reason FROM {left} SEMI JOIN core_pairs USING (u, i)
+        UNION ALL FROM extra
     """)
-    con.execute("DROP TABLE duplicate_verdicts")
+    con.execute("DROP VIEW pairs")
+    for table in ("extra", "core_pairs"):
+        con.execute(f"DROP TABLE {table}")
     return rounds
 
 
 def k_core(con: duckdb.DuckDBPyConnection, min_user_purchases: int, min_item_purchases: int) -> int:
-    """The largest part of `pairs` (user_id, item_id; each pair once) in which every user and every item has enough pairs.
+    """The largest part of `pairs` (u, i: numbers of users and items; each pair once) in which every user and item has enough pairs.
 
-    Makes the table `core_pairs` (user_id, item_id). Items and users are removed in turns until neither removes anything; the
-    result does not depend on the order. Ids are numbered first: joins over strings cost more than twice as much.
+    Makes the table `core_pairs` (u, i). Users and items are removed in turns until neither removes anything; the result does not
+    depend on the order. Users come first, because most of them bought little.
 
     Returns:
         Rounds, the last one, which removes nothing, included.
     """
-    for table, column in (("core_users", "user_id"), ("core_items", "item_id")):
-        con.execute(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS "
-            f"SELECT {column}, row_number() OVER () AS number FROM (SELECT DISTINCT {column} FROM pairs)"
-        )
-    con.execute("""
-        CREATE OR REPLACE TEMP TABLE edges AS
-        SELECT u.number AS u, i.number AS i FROM pairs JOIN core_users u USING (user_id) JOIN core_items i USING (item_id)
-    """)
-    rounds, before, left = 0, -1, con.execute("SELECT count(*) FROM edges").fetchall()[0][0]
+    rounds, before, left = 0, -1, _count(con, "pairs")
+    source = "pairs"
     while left != before:
         rounds, before = rounds + 1, left
-        for column, least in (("i", min_item_purchases), ("u", min_user_purchases)):
+        for column, least in (("u", min_user_purchases), ("i", min_item_purchases)):
             con.execute(f"""
-                CREATE OR REPLACE TEMP TABLE edges AS SELECT edges.* FROM edges
-                SEMI JOIN (SELECT {column} FROM edges GROUP BY {column} HAVING count(*) >= {least}) USING ({column})
+                CREATE OR REPLACE TABLE core_pairs AS SELECT u, i FROM {source}
+                SEMI JOIN (SELECT {column} FROM {source} GROUP BY {column} HAVING count(*) >= {least}) USING ({column})
             """)
-        left = con.execute("SELECT count(*) FROM edges").fetchall()[0][0]
-    con.execute("""
-        CREATE OR REPLACE TABLE core_pairs AS
-        SELECT user_id, item_id FROM edges JOIN core_users ON core_users.number = u JOIN core_items ON core_items.number = i
-    """)
-    for table in ("core_users", "core_items", "edges"):
-        con.execute(f"DROP TABLE {table}")
+            source = "core_pairs"
+        left = _count(con, "core_pairs")
     return rounds
+
+
+def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0]

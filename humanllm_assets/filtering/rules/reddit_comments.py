@@ -13,7 +13,7 @@ def _list_rules(rules: CommentRules) -> list[Rule]:
         Rule("removed_text", "removed"),
         Rule("low_score", f"score IS NULL OR score < {rules.min_score}"),
         Rule("too_short", f"n_chars < {rules.min_chars}"),
-        Rule("post_not_found", "context_title IS NULL"),
+        Rule("post_not_found", "context_title IS NULL", needs_context=True),
     ]
 
 
