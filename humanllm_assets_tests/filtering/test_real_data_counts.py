@@ -335,7 +335,7 @@ def blog_row(author: str, date: str, text: str) -> Row | None:
     at = datetime(int(year), MONTHS[month.lower()], int(day))
     text = clean(text)
     problem = (
-        "" if any(_is_first_person(word) for word in re.split(r"[\W_]+", re.sub(r"(?i)\bi\.e", " ", text))) else "no_first_person"
+        "" if any(_is_first_person(word) for word in re.split(r"\W+", re.sub(r"(?i)\bi\.e", " ", text))) else "no_first_person"
     )
     if len(MARKUP.sub(" ", text).strip()) < 300:
         problem = "too_short" if text else "empty_text"
