@@ -98,6 +98,7 @@ RAW_FILES = define_table(
     ("kind", "VARCHAR", "records or context"),
     ("layout", "VARCHAR", "official layout that was recognised"),
     ("bytes", "BIGINT", "size"),
+    ("rows", "BIGINT", "rows counted in it, unreadable ones included; null for a context file"),
     ("sha256", "VARCHAR", "content hash"),
 )
 CORE = define_table(

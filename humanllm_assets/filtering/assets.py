@@ -18,8 +18,8 @@ from humanllm_assets.filtering.verdicts import SliceFilter
 from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Node, same
 from humanllm_assets.lineage.tombstones import empty_slots, forgotten_identity, forgotten_users, slots_identity
 from humanllm_assets.partitions import Partitions
-from humanllm_assets.sources.assets import check_slice
-from humanllm_assets.sources.readers import ReadReport, read_context, read_parts
+from humanllm_assets.sources.assets import check_slice, count_differing_rows
+from humanllm_assets.sources.readers import ReadReport, read_context, read_parts, show_progress
 from humanllm_assets.sql import literal
 from humanllm_assets.tables import CORE, DROPPED, FAILURES, FILTERED, QUARANTINE, RECORDS
 from resources.prompting.prompts import Prompt
@@ -61,10 +61,12 @@ def _selected(selection: Mapping[str, Any]) -> dict[str, Any]:
 def _amazon_core(step: Step) -> None:
     thresholds = AmazonRules.model_validate(step.profile.thresholds.rules_of("amazon"))
     report = ReadReport()
+    expected = sum(raw.manifest.counts.entered for raw in step.inputs["raw_amazon"].values())
     for slice_name in step.inputs["raw_amazon"]:
         files = check_slice(step, "amazon", slice_name)
         selection = selection_rules(step.profile.sources["amazon"], slice_name)
-        for _ in read_parts(step.con, "amazon", slice_name, files.records, step.workdir, report):
+        parts = read_parts(step.con, "amazon", slice_name, files.records, step.workdir, report)
+        for _ in show_progress(parts, report, expected, step.log):
             amazon_candidates(step.con, thresholds, "raw_part", selection)
         step.log(f"amazon_core: read {slice_name}, {report.rows_read:,} reviews so far")
     candidates = step.con.execute("select count(*) from candidates").fetchall()[0][0]
@@ -107,7 +109,10 @@ def _eligible(source: str, step: Step) -> None:
     selection = selection_rules(step.profile.sources[source], step.partition)
     thresholds = step.profile.thresholds.rules_of(source)
     rules = SliceFilter(step.con, source, thresholds, step.workdir, forgotten=forgotten, selection=selection)
-    for _ in read_parts(step.con, source, step.partition, files.records, step.workdir, report):
+    expected = step.inputs[f"raw_{source}"][step.partition].manifest.counts.entered
+    for _ in show_progress(
+        read_parts(step.con, source, step.partition, files.records, step.workdir, report), report, expected, step.log
+    ):
         rules.take("raw_part")
     rules.gather()
     if files.context:
@@ -120,7 +125,7 @@ def _eligible(source: str, step: Step) -> None:
     step.count(entered=report.rows_read, kept=kept, dropped={**dropped, "unreadable": report.unreadable})
     step.measures |= {
         "rows_in": report.rows_read,
-        "rows_differing_from_raw": report.rows_read - step.inputs[f"raw_{source}"][step.partition].manifest.counts.entered,
+        "rows_differing_from_raw": count_differing_rows(step, source, report.rows_by_file),
         "quarantine_rate": report.unreadable / report.rows_read if report.rows_read else 0.0,
         "context_rows": report.context_rows,
         "context_unreadable": report.context_unreadable,

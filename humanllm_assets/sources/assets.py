@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +11,7 @@ from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.nodes import Node, StepError
 from humanllm_assets.partitions import Partitions
-from humanllm_assets.sources.files import find_files
+from humanllm_assets.sources.files import find_files, find_hidden
 from humanllm_assets.sources.layouts import count_rows, detect_layout, load_files
 from humanllm_assets.tables import RAW_FILES
 from resources.errors import Explained
@@ -76,6 +77,20 @@ def check_slice(step: Step, source: str, slice_name: str) -> SliceFiles:
     return slice_files(step.profile, source, slice_name)
 
 
+def count_differing_rows(step: Step, source: str, read: Mapping[Path, int]) -> int:
+    """Rows by which the files that a step has read differ from what raw_* counted in them, added up over the files.
+
+    Args:
+        read: rows by file, unreadable ones included, of the slice of the step's partition, whose files `check_slice` gave.
+    """
+    raw = step.inputs[f"raw_{source}"][step.partition]
+    counted = step.con.execute(
+        "select file, rows from read_parquet(?) where kind = 'records'", [str(raw.path("files"))]
+    ).fetchall()
+    folder = resolve_path(step.profile.sources[source].folder)
+    return sum(abs(read.get(folder / file, 0) - rows) for file, rows in counted)
+
+
 def _fingerprint(profile: Profile, home: Home, source: str, slice_name: str) -> dict[str, Any]:
     try:
         return {"files": fingerprints(profile, home, source, slice_name)}
@@ -104,14 +119,18 @@ def _declare_raw(profile: Profile, home: Home, source: str) -> Node:
 
 def _raw(source: str, step: Step) -> None:
     folder, records, context = slice_files(step.profile, source, step.partition)
+    config = step.profile.sources[source].slices[step.partition]
+    for path in find_hidden(folder, [*config.files, *config.context_files]):
+        step.log(f"left out the hidden file {path.relative_to(folder)}; a pattern that begins with a dot would name it")
     layouts = load_files(source)
-    rows = 0
+    written: list[dict[str, Any]] = []
     for file in fingerprints(step.profile, step.runtime.home, source, step.partition):
         path, holds_records = folder / file["file"], file["kind"] == "records"
         found = detect_layout(layouts.records if holds_records else layouts.context, path)
-        if holds_records:
-            rows += count_rows(path, found)
-        step.write("files", [{**file, "layout": str(found), "bytes": path.stat().st_size}])
+        rows = count_rows(path, found) if holds_records else None
+        written.append({**file, "layout": str(found), "bytes": path.stat().st_size, "rows": rows})
+    step.write("files", written)
+    rows = sum(file["rows"] or 0 for file in written)
     step.count(entered=rows, kept=rows, dropped={})
     step.measures |= {"files": len(records) + len(context), "rows": rows}
 

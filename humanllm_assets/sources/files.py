@@ -24,8 +24,7 @@ BLOCK_BYTES = 1 << 20
 ZSTD_BLOCK_BYTES = 1 << 14  # of compressed bytes: a block may unpack to a large multiple of itself
 ZSTD_WINDOW = 1 << 31  # official Pushshift dumps are packed with a window of 2 GiB
 LONG_LINE_BYTES = 8 << 20  # a longer line is handed over by itself
-MAX_LINE_BYTES = 32 << 20  # a longer line is no row: of it only the start is kept
-KEPT_BYTES = 2000  # of a line that is no row
+MAX_LINE_BYTES = 32 << 20  # a longer line is no row: so much of its start is kept
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -164,10 +163,7 @@ def check_packing(path: Path) -> None:
     head = next(blocks(path), b"") if by_name else head
     if inner := _packing_in(head) if by_name else None:
         raise SourceError(f"{path} holds a {inner.name} file; {inner.remedy or 'unpack it once and give it its right name'}")
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in head[:4]:
-        raise SourceError(
-            f"{path} is UTF-16 or UTF-32 text, or no text at all; convert it to UTF-8, such as with `iconv -f UTF-16 -t UTF-8`"
-        )
+    refuse_utf16(path, head)
 
 
 def _packing_of(path: Path) -> _Packing | None:
@@ -279,7 +275,7 @@ def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
             size += len(block)
             continue
         if size + end > LONG_LINE_BYTES:
-            yield _long_line(_keep(started, size, block[:end]), size + end)
+            yield LongLine(b"".join(_keep(started, size, block[:end])), size + end)
             started, begin = [], end + 1
         else:
             begin = 0
@@ -288,26 +284,22 @@ def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
             yield b"".join([*started, block[begin:last]])
         started, size = [block[last:]], len(block) - last
     if size > LONG_LINE_BYTES:
-        yield _long_line(started, size)
+        yield LongLine(b"".join(started), size)
     elif size:
         yield b"".join(started) + b"\n"
 
 
 def _keep(started: list[bytes], size: int, more: bytes) -> list[bytes]:
-    if size + len(more) <= MAX_LINE_BYTES:
-        started.append(more)
-        return started
-    return [b"".join(started)[:KEPT_BYTES] or more[:KEPT_BYTES]]
-
-
-def _long_line(parts: list[bytes], size: int) -> LongLine:
-    return LongLine(b"".join(parts) if size <= MAX_LINE_BYTES else b"".join(parts)[:KEPT_BYTES], size)
+    """A started line of so many bytes, and more of it, as far as it is kept."""
+    if size < MAX_LINE_BYTES:
+        started.append(more[: MAX_LINE_BYTES - size])
+    return started
 
 
 def lines(path: Path) -> Iterator[bytes]:
     """The file's lines without their line ends, unpacked; a byte order mark at the start is left out.
 
-    Of a line of more than `MAX_LINE_BYTES` only the start is given.
+    Of a line of more than `MAX_LINE_BYTES` only so much is given.
     """
     for piece in _whole_lines(blocks(path)):
         if isinstance(piece, LongLine):

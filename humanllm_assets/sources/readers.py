@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,23 @@ def _read_parts(
         yield
         report.rows_read, report.unreadable = report.rows_read + len(part.bad), report.unreadable + len(part.bad)
     con.execute("DROP VIEW IF EXISTS raw_part")
+
+
+def show_progress(parts: Iterator[None], report: ReadReport, expected: int, log: Callable[[str], None]) -> Iterator[None]:
+    """The parts of `read_parts`, with a line now and then that says how far they are.
+
+    Args:
+        report: of these parts; it may begin with rows of earlier slices.
+        expected: rows that there will be in `report` at the end, 0 where that is not known.
+    """
+    began, shown, before = time.monotonic(), time.monotonic(), report.rows_read
+    for part in parts:
+        yield part
+        now, rows = time.monotonic(), report.rows_read
+        if now - shown >= PROGRESS_SECONDS and before < rows < expected:
+            minutes = (expected - rows) / (rows - before) * (now - began) / 60
+            log(f"read {rows:,} of {expected:,} rows, about {minutes:.0f} min left")
+            shown = now
 
 
 def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, shape: Shape) -> None:
