@@ -17,7 +17,6 @@ cutting. In an undamaged file the definitions are those of any CSV reader, and o
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ FIELDS = ("id", "age", "date", "day", "text")  # of a post: as found, nothing cl
 MAX_ROW_BYTES = 1 << 24
 MAX_XML_BYTES = 1 << 28
 _HEAD_BYTES = 1 << 12
+_RAW_BYTES = 1 << 12  # of a row with a problem
 _TOO_LONG = f"longer than {MAX_ROW_BYTES >> 20} MiB"
 
 
@@ -72,7 +72,7 @@ def read_csv(path: Path) -> Iterator[CutRow]:
             if in_doubt:
                 problem = problem or "behind a quote that is not closed, or within a quoted text"
             if problem:
-                yield CutRow(first, problem=problem, raw=_decode("".join(lines).removesuffix("\n")))
+                yield CutRow(first, problem=problem, raw=_decode("".join(lines)[:_RAW_BYTES].removesuffix("\n")))
             else:
                 author, age, date, text = (_decode(fields[header.columns.index(name)]) for name in ("id", "age", "date", "text"))
                 yield _post(first, author, age, date, text)
@@ -82,38 +82,52 @@ def read_csv(path: Path) -> Iterator[CutRow]:
 def count_csv(path: Path) -> int:
     """Rows of a CSV, counted from the bytes by the state of their quotes."""
     header = read_csv_header(path)
-    looks_like_beginning, delimiter = _row_beginning(header), re.escape(header.delimiter.encode())
-    quoted = rb'"[^"]*+(?:""[^"]*+)*+'
-    ends_in_quotes = re.compile(
-        rb"(?:(?:%b\"[^%b]*+|[^\"%b][^%b]*+)?%b)*+%b\Z" % (quoted, delimiter, delimiter, delimiter, delimiter, quoted)
-    ).match
+    looks_like_beginning, end = _row_beginning(header), header.delimiter
+    quoted = r'"[^"]*+(?:""[^"]*+)*+'
+    ends_in_quotes = re.compile(rf'(?:(?:{quoted}"[^{end}]*+|[^"{end}][^{end}]*+)?{end})*+{quoted}\Z').match
     rows, size, is_open = 0, 0, False
-    for line in itertools.islice(files.lines(path), 1, None):
-        line = line.replace(b"\x00", b"")
-        if not is_open or size > MAX_ROW_BYTES or looks_like_beginning(line.decode("latin-1")):
+    for line in _lines_behind_header(path):
+        if not is_open or size > MAX_ROW_BYTES or looks_like_beginning(line):
             is_open, size = False, 0
-            if not line.strip(b" \t"):
+            if not line.strip(" \t"):
                 continue
             rows += 1
         size += len(line) + 1
-        if b'"' in line:
-            is_open = bool(ends_in_quotes(b'"' + line if is_open else line))
+        if '"' in line:
+            is_open = bool(ends_in_quotes('"' + line if is_open else line))
     return rows
 
 
-class _Feed:
-    """The lines of a CSV for the CSV reader, without the header, up to where a row has to end although a quote is open.
+def _lines_behind_header(path: Path) -> Iterator[str]:
+    """The lines of a CSV without their ends; of one that is longer than a row may be only the beginning, which is longer as well.
 
-    They are Latin-1 for the CSV reader, so that a character is a byte; `_decode` makes text of them. A carriage return within a line
-    is a NUL, for it would end a row; NULs of the file are left out.
+    They are Latin-1, so that a character is a byte; `_decode` makes text of them. NULs of the file are left out, and a NUL stands
+    for a carriage return within a line, which would end a row.
     """
+    begun, lines = "", 0
+    for block in files.blocks(path):
+        *ended, rest = block.replace(b"\x00", b"").replace(b"\r", b"\x00").decode("latin-1").split("\n")
+        for line in ended:
+            if lines:
+                yield (begun + line).removesuffix("\x00")
+            begun, lines = "", lines + 1
+        if len(begun) <= MAX_ROW_BYTES:
+            begun += rest
+    if lines and begun:
+        yield begun.removesuffix("\x00")
+
+
+def _decode(text: str) -> str:
+    return text if text.isascii() and "\x00" not in text else files.decode(text.replace("\x00", "\r").encode("latin-1"))
+
+
+class _Feed:
+    """The lines of a CSV for the CSV reader, up to where a row has to end although a quote is open."""
 
     def __init__(self, path: Path, looks_like_beginning: Callable[[str], object]) -> None:
-        lines = (line.replace(b"\x00", b"").replace(b"\r", b"\x00").decode("latin-1") for line in files.lines(path))
-        self._numbered = enumerate(lines, start=1)
+        self._numbered = enumerate(_lines_behind_header(path), start=2)
         self._looks_like_beginning = looks_like_beginning
         self._first, self._lines, self._size = 0, list[str](), 0
-        next(self._numbered, None)
         self.ahead = next(self._numbered, None)
 
     def lines_of_rows(self) -> Iterator[str]:
@@ -133,10 +147,6 @@ class _Feed:
         first, lines = self._first, self._lines
         self._lines, self._size = [], 0
         return first, lines
-
-
-def _decode(text: str) -> str:
-    return files.decode(text.replace("\x00", "\r").encode("latin-1"))
 
 
 def _csv_problem(lines: list[str], fields: list[str], header: CsvHeader) -> str | None:
@@ -197,7 +207,6 @@ def check_xml(path: Path) -> None:
     """
     _read_author(path)
     head = next(files.blocks(path), b"")
-    files.refuse_utf16(path, head)
     head = head.replace(b"\x00", b"")
     if b"<blog>" not in head[:_HEAD_BYTES].lower() and not _MARK.search(head):
         raise files.SourceError(
@@ -230,7 +239,7 @@ def read_xml(path: Path) -> Iterator[CutRow]:
         end = spans[behind][0] if behind < len(spans) else len(data)
         problem = _xml_problem(row[0], letters[behind : behind + 1], data, spans[first:behind])
         if problem:
-            yield CutRow(line, problem=problem, raw=files.decode(data[spans[first][0] : end]))
+            yield CutRow(line, problem=problem, raw=files.decode(data[spans[first][0] : end][:_RAW_BYTES]))
             continue
         (_, date_start), (date_end, _), (_, text_start) = spans[first : first + 3]
         text = data[text_start : spans[first + 3][0] if row[0] == "DdPp" else end]
@@ -280,5 +289,5 @@ def count_xml(path: Path) -> int:
     return rows
 
 
-CSV = Cutter(read_csv, FIELDS, check_csv, count_csv)
-XML = Cutter(read_xml, FIELDS, check_xml, count_xml)
+CSV = Cutter(read_csv, FIELDS, count_csv, check_csv)
+XML = Cutter(read_xml, FIELDS, count_xml, check_xml)

@@ -54,10 +54,10 @@ class Cutter:
     rows: Callable[[Path], Iterator[CutRow]]
     fields: tuple[str, ...]
     """Names of a row's values."""
-    check: Callable[[Path], None]
-    """Raises SourceError for a file that the columns do not tell from one of the kind."""
     count: Callable[[Path], int]
-    """Rows of a file, counted from its bytes in another way than `rows` cuts them."""
+    """Counts a file's rows, unreadable ones included, without the code that cuts them: what `rows` gives must be as many."""
+    check: Callable[[Path], None] | None = None
+    """Raises SourceError for a file of another kind, where the columns do not tell."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _json_container(layout: Layout, packing: str) -> str:
 
 
 def _checked(found: FoundLayout, path: Path) -> FoundLayout:
-    if found.layout.cutter:
+    if found.layout.cutter and found.layout.cutter.check:
         found.layout.cutter.check(path)
     return found
 
@@ -215,14 +215,18 @@ class CsvHeader(NamedTuple):
 
 
 def read_csv_header(path: Path) -> CsvHeader:
-    """The first line of a CSV; the delimiter is the one of `,`, `;` and tab that it is cut by into the most columns.
+    """The first line of a CSV; the delimiter is the one of `,`, `;` and tab that cuts it into the most columns.
 
     Raises:
-        SourceError: the file is missing, damaged, or in UTF-16.
+        SourceError: the file is missing or damaged.
     """
-    head = next(files.blocks(path), b"")[:HEADER_BYTES]
-    files.refuse_utf16(path, head)
-    text = files.decode(head.removeprefix(files.UTF8_BOM).partition(b"\n")[0]).replace("\r", " ")
+    head = b""
+    for block in files.blocks(path):
+        head += block
+        if b"\n" in head or len(head) > HEADER_BYTES:
+            break
+    line = head.removeprefix(files.UTF8_BOM).partition(b"\n")[0][:HEADER_BYTES]
+    text = files.decode(line).replace("\r", " ")
     rows = {delimiter: next(csv.reader([text], delimiter=delimiter), []) for delimiter in ",;\t"}
     delimiter = max(rows, key=lambda delimiter: len(rows[delimiter]))
     return CsvHeader(delimiter, tuple(name.strip().lower() for name in rows[delimiter]))

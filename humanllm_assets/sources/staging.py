@@ -36,7 +36,7 @@ from resources.home import machine_problem
 CHUNK_BYTES = 64 << 20  # of unpacked lines that are handed to DuckDB at a time
 GROUP_ROWS = 20_480
 PART_ROWS = 5 * GROUP_ROWS
-BATCH_ROWS = 20_000  # of a cutter
+BATCH_ROWS, BATCH_CHARS = 20_000, 32 << 20  # of a cutter
 RAW_CHARS = 500  # of a quarantined row
 LINE_BITS = 40  # of a row's number; the number of its file stands above them
 
@@ -290,7 +290,14 @@ def _raw(layout: Layout) -> str:
 
 
 def _batches(rows: Iterator[tuple[int, CutRow]]) -> Iterator[list[tuple[int, CutRow]]]:
-    while batch := list(itertools.islice(rows, BATCH_ROWS)):
+    batch, chars = list[tuple[int, CutRow]](), 0
+    for number, row in rows:
+        batch.append((number, row))
+        chars += sum(len(value or "") for value in row.values.values()) if row.values else len(row.raw or "")
+        if len(batch) == BATCH_ROWS or chars > BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
         yield batch
 
 

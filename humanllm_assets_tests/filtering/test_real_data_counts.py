@@ -25,6 +25,7 @@ import zstandard
 
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
 from humanllm_assets.filtering.verdicts import apply_rules
+from humanllm_assets.sources import blogs
 from humanllm_assets.sources.files import find_files
 from humanllm_assets.sources.readers import read_records
 from resources.sources import AmazonRules
@@ -312,25 +313,65 @@ def test_twitter(tmp_path: Path) -> None:
 FIRST_PERSON = {"i", "im", "ive", "me", "my", "mine", "myself", "we", "our", "ours", "ourselves"}
 
 
-def test_blogger_csv(tmp_path: Path) -> None:
-    rows: list[Row] = []
-    unreadable = 0
-    with (DATA / "blogger/blogtext_A.csv").open(encoding="utf-8", newline="") as handle:
-        for raw in csv.DictReader(handle):
-            try:
-                at = datetime.strptime(raw["date"].strip(), "%d,%B,%Y")
-            except ValueError:
-                unreadable += 1
-                continue
-            text = clean(raw["text"])
-            words = re.findall(r"\w+", text, ASCII)
-            first_person = any(word.lower() in FIRST_PERSON or word in ("us", "Us") for word in words)
-            problem = "" if first_person else "no_first_person"
-            if len(text) < 300:
-                problem = "too_short" if text else "empty_text"
-            rows.append((f"{raw['id']}|{at}|{text}", raw["id"], at, text, problem))
-    wanted = without_duplicates(rows, BY_ID_AND_TEXT) + Counter(unreadable=unreadable)
-    assert pipeline("blogger", {"a": (["blogger/blogtext_A.csv"], [])}, Rules().blogger, tmp_path) == wanted
+MONTHS = {  # of every name in these files
+    month: number
+    for number, names in enumerate(
+        [
+            "january jaanuar", "february", "march", "april aprill abril", "may maio mai mei mayo maj toukokuu",
+            "june juuni juni junho junio juin czerwiec", "july juuli juli juillet julio lipiec luglio",
+            "august agosto", "september septiembre", "october ottobre", "november", "december",
+        ],
+        start=1,
+    )
+    for month in names.split()
+}  # fmt: skip
+MARKUP = re.compile(r"(?:urlLink|</?[A-Za-z][^<>]*>|&nbsp;?|\s|[\x00-\x1f\x7f-\xa0\xad\u200c-\u200f\u2028-\u202f\u2060])+")
+
+
+def blog_row(author: str, date: str, text: str) -> Row | None:
+    day, month, year = date.strip().split(",")
+    if not day or month.lower() not in MONTHS:
+        return None
+    at = datetime(int(year), MONTHS[month.lower()], int(day))
+    text = clean(text)
+    problem = (
+        "" if any(_is_first_person(word) for word in re.split(r"\W+", re.sub(r"(?i)\bi\.e", " ", text))) else "no_first_person"
+    )
+    if len(MARKUP.sub(" ", text).strip()) < 300:
+        problem = "too_short" if text else "empty_text"
+    return f"{author}|{date.strip()}|{text}", author, at, text, problem
+
+
+def _is_first_person(word: str) -> bool:
+    return word.lower() in FIRST_PERSON or word in ("us", "Us")
+
+
+@pytest.mark.parametrize(("name", "posts", "bloggers"), [("blogtext_A.csv", 14_270, 600), ("blogtext_C.csv.gz", 56_386, 1_500)])
+def test_blogger_csv(tmp_path: Path, name: str, posts: int, bloggers: int) -> None:
+    opener = gzip.open if name.endswith(".gz") else open
+    with opener(DATA / "blogger" / name, "rt", encoding="utf-8", newline="") as handle:
+        found = [blog_row(raw["id"], raw["date"], raw["text"]) for raw in csv.DictReader(handle)]
+    rows = [row for row in found if row]
+    assert (len(found), len({row[1] for row in rows})) == (posts, bloggers)
+    wanted = without_duplicates(rows, BY_ID_AND_TEXT) + Counter(unreadable=len(found) - len(rows))
+    assert pipeline("blogger", {"a": ([f"blogger/{name}"], [])}, Rules().blogger, tmp_path) == wanted
+    assert blogs.count_csv(DATA / "blogger" / name) == posts
+
+
+def test_blogger_xml(tmp_path: Path) -> None:
+    rows: list[Row | None] = []
+    for path in sorted((DATA / "blogger/xml").glob("*.xml")):
+        data = path.read_bytes().replace(b"\x00", b"")
+        try:
+            content = data.decode("utf-8")
+        except UnicodeDecodeError:
+            content = data.decode("cp1252")
+        posts = re.findall(r"<date>([^<]*)</date>\s*<post>(.*?)</post>", content, re.DOTALL)
+        assert len(posts) == content.count("<date>") == content.count("</post>") == blogs.count_xml(path)
+        rows += [blog_row(path.name.partition(".")[0], date, text) for date, text in posts]
+    read = [row for row in rows if row]
+    wanted = without_duplicates(read, BY_ID_AND_TEXT) + Counter(unreadable=len(rows) - len(read))
+    assert pipeline("blogger", {"x": (["blogger/xml/*.xml"], [])}, Rules().blogger, tmp_path) == wanted
 
 
 def count_reviews(reviews: Iterator[tuple[str, str, Any, str]], rules: AmazonRules) -> Counter[str]:
