@@ -91,7 +91,7 @@ EDITS = [
     Edit(
         "core",
         "humanllm_assets/filtering/rules/amazon.py",
-        replace("rounds, before, left = 0, -1,", "rounds, before, left = 0, -2,"),
+        replace("rounds, falling = 1, True", "rounds, falling = 2, True"),
         CORE,
     ),
     Edit(
