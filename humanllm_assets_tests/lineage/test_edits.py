@@ -126,6 +126,12 @@ EDITS = [
         replace("SNIFFED_LINES = 1000", "SNIFFED_LINES = 999"),
         ("raw_*", *READ),
     ),
+    Edit(
+        "a band of the funnel",
+        PROFILE,
+        replace("thresholds:\n", "thresholds:\n  bands: {reddit: {rules: [0.1, 0.9]}}\n"),
+        ("funnel_report",),
+    ),
     Edit("title of a source", "resources/sources.py", replace('"Tweets, one slice', '"All tweets, one slice'), NOTHING),
     Edit("row of a source in the report", "resources/sources.py", replace('label="Twitter"', 'label="X"'), ("funnel_report",)),
     Edit(
