@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.texts import cut_to_fit
-from humanllm_assets.filtering.privacy import PrivateItem, find_left, find_private, mask
+from humanllm_assets.filtering.privacy.finding import find_left, find_private
+from humanllm_assets.filtering.privacy.items import PrivateItem
+from humanllm_assets.filtering.privacy.masking import mask
 from humanllm_assets.sql import read_rows
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from humanllm_assets.filtering.privacy import find_left, find_private, mask
+from humanllm_assets.filtering.privacy.finding import find_left, find_private
+from humanllm_assets.filtering.privacy.masking import mask
 from humanllm_assets.filtering.rewriting import clean_text, is_english, mask_text, rewrite_and_label
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Answer, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import ENGLISH, record, with_table
