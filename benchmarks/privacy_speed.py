@@ -18,7 +18,8 @@ from typing import Any
 
 import duckdb
 
-from humanllm_assets.filtering.privacy import find_private, mask
+from humanllm_assets.filtering.privacy.finding import find_private
+from humanllm_assets.filtering.privacy.masking import mask
 from humanllm_assets.sql import literal
 from humanllm_assets_tests.filtering.private_texts import FORMS, WORDS, draw_innocent, draw_samples
 

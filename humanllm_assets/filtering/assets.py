@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract
-from humanllm_assets.filtering.privacy import detector_identity
+from humanllm_assets.filtering.privacy.finding import detector_identity
 from humanllm_assets.filtering.rewriting import rewrite_and_label
 from humanllm_assets.filtering.rule import load_rules, selection_rules
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core

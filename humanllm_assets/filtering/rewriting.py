@@ -6,8 +6,6 @@ cut out and counted; a text that still holds private data of its source, or that
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.texts import cut_to_fit
-from humanllm_assets.filtering.privacy import PrivateItem, find_left, find_private, mask
+from humanllm_assets.filtering.markup import clean_text
+from humanllm_assets.filtering.privacy.finding import find_left, find_private
+from humanllm_assets.filtering.privacy.items import PrivateItem
+from humanllm_assets.filtering.privacy.masking import mask
 from humanllm_assets.sql import read_rows
 
 if TYPE_CHECKING:
@@ -44,34 +45,6 @@ class Labelled(BaseModel):
 
 
 # ---- rules after the rewriting ---------------------------------------------------------------------------------------
-
-_LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\((?:https?://|www\.|/)[^()\s]*\)")
-_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+|\b(?:pic\.twitter\.com|t\.co|bit\.ly|youtu\.be)/\w+", re.IGNORECASE)
-_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>\n]{0,300}>|\[\[(?:VIDEO|IMAGE)ID:[^\]]*\]\]", re.DOTALL)
-_MENTION = re.compile(r"(?<![\w.@])@\w{1,30}")
-_HASHTAG = re.compile(r"(?<![\w&])#(?=\w*[^\W\d])\w+")
-# Marks without width, control characters but line ends and blanks, and half of a character, where a reply was cut.
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\ufffd\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
-
-
-def clean_text(text: str, *, twitter: bool) -> tuple[str, Counter[str]]:
-    """Remove what F5 forbids by rule: `url`, `html` and, on Twitter, `mention` and `hashtag`.
-
-    The words of a Markdown link stay, its address goes. Returns the text with normalised blanks, and how often each kind was
-    found.
-    """
-    found: Counter[str] = Counter()
-    rules = [("url", _LINK, r"\1"), ("url", _URL, ""), ("html", _TAG, " ")]
-    if twitter:
-        rules += [("mention", _MENTION, ""), ("hashtag", _HASHTAG, "")]
-    for kind, pattern, replacement in rules:
-        text, n = pattern.subn(replacement, text)
-        if n:
-            found[kind] += n
-    text = _INVISIBLE.sub("", text).replace("\r\n", "\n")
-    text = re.sub(r"[^\S\n]+", " ", text)
-    text = re.sub(r" ?\n ?", "\n", text)
-    return re.sub(r"\n{3,}", "\n\n", text).strip(), found
 
 
 def mask_text(text: str | None, *, twitter: bool, owner: str = "", known: Sequence[PrivateItem] = ()) -> str | None:

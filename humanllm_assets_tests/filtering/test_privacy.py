@@ -12,7 +12,8 @@ from collections import Counter
 
 import pytest
 
-from humanllm_assets.filtering.privacy import detector_identity, find_left, find_private, mask
+from humanllm_assets.filtering.privacy.finding import detector_identity, find_left, find_private
+from humanllm_assets.filtering.privacy.masking import mask
 from humanllm_assets_tests.filtering.private_texts import FORMS, INNOCENT, UNMEASURED, draw_innocent, draw_samples
 
 PER_FORM, PER_INNOCENT = 45, 62

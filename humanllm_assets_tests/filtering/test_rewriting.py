@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from humanllm_assets.filtering.privacy import find_left, find_private, mask
-from humanllm_assets.filtering.rewriting import clean_text, is_english, mask_text, rewrite_and_label
+from humanllm_assets.filtering.markup import clean_text
+from humanllm_assets.filtering.privacy.finding import find_left, find_private
+from humanllm_assets.filtering.privacy.masking import mask
+from humanllm_assets.filtering.rewriting import is_english, mask_text, rewrite_and_label
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Answer, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import ENGLISH, record, with_table
 from resources.llm.requests import LLMRequest
@@ -114,7 +116,7 @@ def test_only_twitter_asks_to_remove_hashtags() -> None:
     ("text", "twitter", "clean", "found"),
     [
         ("a <b>bold</b> word &amp; <br/> end", False, "a bold word &amp; end", {"html": 3}),
-        ("see https://x.y/z?q=1 and www.a.com.", False, "see and", {"url": 2}),
+        ("see https://x.y/z?q=1 and www.a.com.", False, "see and.", {"url": 2}),
         ("a [nice page](https://x.y/z) here", False, "a nice page here", {"url": 1}),
         ("@jo we won #gold at #1!", True, "we won at #1!", {"mention": 1, "hashtag": 1}),
         ("@jo we won #gold", False, "@jo we won #gold", {}),

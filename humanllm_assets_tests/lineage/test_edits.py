@@ -149,7 +149,7 @@ EDITS = [
     Edit("quality labels kept", PROFILE, replace("[high, medium]", "[high]"), ("filtered_*",)),
     Edit("cap", PROFILE, replace("max_users_per_slice: 4", "max_users_per_slice: 3"), ("filtered_*",)),
     Edit("masks", "humanllm_assets/filtering/rewriting.py", replace(r"@\w{1,30}", r"@\w{1,31}"), ("filtered_*",)),
-    Edit("finding private items", "humanllm_assets/filtering/privacy.py", replace("{6,14}", "{6,15}"), ("filtered_*",)),
+    Edit("finding private items", "humanllm_assets/filtering/privacy/phones.py", replace("{6,14}", "{6,15}"), ("filtered_*",)),
     Edit("rewriting prompt", "prompts/rewrite_record.md", append("\nBe brief.\n"), ("filtered_*",)),
     # ---- synthesis and judge -----------------------------------------------------------------------------------------
     Edit("persona prompt", "prompts/user_persona.md", append("\nBe brief.\n"), ("user_profiles",)),
