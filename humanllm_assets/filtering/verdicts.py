@@ -11,7 +11,7 @@ first failing rule, in the order of the source's list; a later rule sees only wh
    looked for within a slice.
 
 Forgotten users (`forgotten`: sha256 of their ids) come before all rules: their records are counted as `forgotten` and leave no row.
-What somebody else wrote in answer to a forgotten user stays, without that user's title and text. In Amazon's core a forgotten
+In Amazon's core a forgotten
 user's purchases still count as numbers: without them other users would lose records, and a takedown would change their personas
 and ask a model about them.
 
@@ -68,14 +68,9 @@ def apply_rules(
         drop_duplicates(con, "raw_records", "verdicts", duplicates)
     if rules.has_core:
         _join_core(con, core_table, rules.core_reasons[-1])
-    hidden = is_one_of("context_user_id", forgotten)
-    kept = [
-        f"CASE WHEN NOT {hidden} THEN {c} END AS {c}" if forgotten and c in ("context_title", "context_text") else c
-        for c in (column.name for column in RECORDS)
-    ]
     con.execute(f"""
         CREATE OR REPLACE TABLE kept AS
-        SELECT {", ".join(kept)} FROM raw_records SEMI JOIN (FROM verdicts WHERE reason IS NULL) USING (slice, row_no)
+        SELECT {", ".join(column.name for column in RECORDS)} FROM raw_records SEMI JOIN (FROM verdicts WHERE reason IS NULL) USING (slice, row_no)
     """)
     con.execute(f"""
         CREATE OR REPLACE TABLE dropped AS

@@ -41,7 +41,6 @@ RULE_COLUMNS = {
     "distinguished": "VARCHAR",
     "removed": "BOOLEAN",
     "age": "INTEGER",
-    "context_user_id": "VARCHAR",  # who wrote the context, where the file says so
 }
 RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS
 
@@ -56,7 +55,7 @@ _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
 class ReadReport:
     """What was read: `rows_read` = rows of `raw_records` + `unreadable` (rows of `quarantine`).
 
-    `layouts`: layout by file name, context files included. `context_rows`: posts or items found for the records;
+    `layouts`: layout by file name, context files included. `context_rows`: items found for the records;
     `context_unreadable`: rows of context files that could not be read (they are no records, so they are not in `rows_read`).
     """
 
@@ -127,8 +126,8 @@ def read_records(
 
     Texts come out with HTML entities unescaped, line ends as `\\n`, zero-width and NUL characters left out, and trimmed;
     `n_chars` counts characters. A reddit text is the title, a blank line and the body; a removed body (`[removed]`,
-    `[deleted]`) is left out and flagged in `removed`. Times are UTC. Context (the post a comment answers, the item a review is
-    about) is joined by id; a record whose context is not in `context_files` keeps NULLs.
+    `[deleted]`) is left out and flagged in `removed`. Times are UTC. Context (the item a review is about) is joined by id;
+    a record whose context is not in `context_files` keeps NULLs.
 
     Args:
         source: a name in `resources/sources.py`.
@@ -314,11 +313,11 @@ def _as_text(value: Any) -> str | None:
 def _join_context(
     con: duckdb.DuckDBPyConnection, contexts: Mapping[Path, FoundLayout], workdir: Path, report: ReadReport
 ) -> None:
-    """Fill `context_title`, `context_text` and `context_user_id` from the context files; of several rows with one id the first is taken."""
+    """Fill `context_title` and `context_text` from the context files; of several rows with one id the first is taken."""
     con.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT context_id FROM raw_records")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE context
-        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, context_user_id VARCHAR, file_no INTEGER, line BIGINT)
+        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, file_no INTEGER, line BIGINT)
     """)
     con.execute("CREATE OR REPLACE TEMP TABLE context_quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
     for file_no, (path, found) in enumerate(contexts.items()):
@@ -326,19 +325,18 @@ def _join_context(
         columns = ", ".join(f"{sql} AS {name}" for name, sql in shape.columns.items())
         for _ in _chunks(con, found, path, workdir, "context_quarantine"):
             con.execute(
-                f"INSERT INTO context SELECT context_id, context_title, context_text, context_user_id, {file_no}, line "
+                f"INSERT INTO context SELECT context_id, context_title, context_text, {file_no}, line "
                 f"FROM (SELECT {columns}, line FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
             )
     con.execute("""
-        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text, context_user_id FROM context
+        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text FROM context
         QUALIFY row_number() OVER (PARTITION BY context_id ORDER BY file_no, line) = 1
     """)
     report.context_rows = _one(con, "SELECT count(*) FROM context")
     report.context_unreadable = _one(con, "SELECT count(*) FROM context_quarantine")
     con.execute("""
         CREATE OR REPLACE TABLE raw_records AS
-        SELECT r.* REPLACE (
-            c.context_title AS context_title, c.context_text AS context_text, c.context_user_id AS context_user_id)
+        SELECT r.* REPLACE (c.context_title AS context_title, c.context_text AS context_text)
         FROM raw_records r LEFT JOIN context c USING (context_id)
     """)
     for table in ("wanted", "context", "context_quarantine"):
