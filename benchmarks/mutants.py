@@ -147,6 +147,23 @@ def find_annotations(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]
     return found
 
 
+def find_files(group: dict) -> list[Path]:
+    """The modules of a group.
+
+    Raises:
+        SystemExit: a pattern matches nothing, or a test file is not there.
+    """
+    found: list[Path] = []
+    for pattern in group["files"]:
+        matches = sorted((ROOT / "humanllm_assets").glob(pattern))
+        if not matches:
+            raise SystemExit(f"benchmarks/mutants.toml: no module matches `{pattern}` of group `{group['name']}`")
+        found += [path for path in matches if path.name != "__init__.py"]
+    if missing := [t for t in group["tests"] if not (ROOT / "humanllm_assets_tests" / t).is_file()]:
+        raise SystemExit(f"benchmarks/mutants.toml: {', '.join(missing)} of group `{group['name']}` is not there")
+    return found
+
+
 def list_mutants(config: dict, only: str) -> Iterator[Mutant]:
     """Every change of every place of the groups whose name holds `only`."""
     operators = get_operators()
@@ -154,7 +171,7 @@ def list_mutants(config: dict, only: str) -> Iterator[Mutant]:
         if only not in group["name"]:
             continue
         tests = tuple(f"humanllm_assets_tests/{t}" for t in group["tests"])
-        for path in sorted(p for pattern in group["files"] for p in (ROOT / "humanllm_assets").glob(pattern)):
+        for path in find_files(group):
             text = path.read_text(encoding="utf-8")
             lines, annotations, tree = text.splitlines(), find_annotations(text), get_ast(text)
             for name, operator in operators.items():

@@ -103,7 +103,7 @@ class Home:
         try:
             self.dagster.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            problem = storage_problem(e, self.root) or f"{self.root} cannot be made ({e.strerror}); {_REMEDY}"
+            problem = machine_problem(e, self.root) or f"{self.root} cannot be made ({e.strerror}); {_REMEDY}"
             raise HomeError(problem) from e
         settings = self.dagster / "dagster.yaml"
         wanted = _DAGSTER_YAML % {"runs": profile.execution.max_concurrent, "pool": profile.execution.max_concurrent}
@@ -128,14 +128,15 @@ def home_of(profile: Profile) -> Home:
     return Home(root)
 
 
-# ---- a disk that cannot take more ------------------------------------------------------------------------------------
+# ---- a disk or a memory that cannot take more ------------------------------------------------------------------------
 
 _FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 _NEARLY_NOTHING = 2**20  # bytes; SQLite calls it a disk I/O error when its shared-memory file cannot grow
 
 
-def storage_problem(error: BaseException, root: Path) -> str | None:
-    """One sentence with the remedy when an error, or one that it came from, says that `root` cannot be written; else None.
+def machine_problem(error: BaseException, root: Path) -> str | None:
+    """One sentence with the remedy when an error, or one that it came from, says that `root` cannot be written or that memory
+    ran out; else None.
 
     The file system, DuckDB, PyArrow, SQLite and SQLAlchemy each say it in their own way, and Dagster wraps what they say.
     """
@@ -150,6 +151,11 @@ def storage_problem(error: BaseException, root: Path) -> str | None:
     refused = codes & {errno.EACCES, errno.EROFS} and any(str(root) in text for text in texts)
     if refused or any("attempt to write a readonly database" in text for text in texts):
         return f"{root} cannot be written; make it writable or set HUMANLLM_HOME to another folder"
+    if any(isinstance(e, MemoryError) or "Out of Memory Error" in str(e) for e in _causes(error)):
+        return (
+            "memory ran out; raise `execution.duckdb_memory` in the profile if the machine has more, else lower "
+            "`execution.max_concurrent`, and run the same again. What was published and answered before is untouched"
+        )
     return None
 
 

@@ -89,6 +89,19 @@ def _stay_inside(pattern: str) -> str:
     return pattern
 
 
+_LEAST_MEMORY = 64_000_000  # bytes; less does not hold one row group
+
+
+def _check_memory(size: str) -> str:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", size, re.IGNORECASE)
+    if not found:
+        raise ValueError(f"`{size}` is no size of memory; write one such as 4GB or 512MiB")
+    if float(found[1]) * (1024 if found[3] else 1000) ** ("KMGT".index(found[2].upper()) + 1) < _LEAST_MEMORY:
+        raise ValueError(f"{size} is too little for a step; give 64MB or more")
+    return size
+
+
+MemorySize = Annotated[str, AfterValidator(_check_memory)]
 FilePattern = Annotated[str, AfterValidator(_stay_inside)]
 
 
@@ -307,9 +320,9 @@ class Execution(Strict):
     """How steps run. Execution only."""
 
     executor: Literal["in_process", "multiprocess"] = "multiprocess"
-    max_concurrent: int = 4
-    duckdb_memory: str = "4GB"
-    duckdb_threads: int | None = None
+    max_concurrent: int = Field(default=4, ge=1)
+    duckdb_memory: MemorySize = "4GB"  # of each step
+    duckdb_threads: int | None = Field(default=None, ge=1)
     require_clean_code: bool = False  # training and benchmarking refuse what was computed from uncommitted code
 
 

@@ -31,7 +31,7 @@ from humanllm_assets.orchestration.instance import FORCE_TAG, free_left_behind, 
 from humanllm_assets.orchestration.runs import HOLDER_TAG, describe_waiting
 from humanllm_assets.planning.drive import Summary, drive
 from humanllm_assets.planning.targets import parse_targets
-from resources.home import Home, storage_problem
+from resources.home import Home, machine_problem
 from resources.processes import Holder, sign_shared_things
 from resources.profile import Profile
 
@@ -113,7 +113,7 @@ def _watch(instance: dg.DagsterInstance, home: Home, echo: Callable[[str], None]
             try:
                 look()
             except Exception as e:  # where nothing can be written, the partitions say so
-                if not storage_problem(e, home.root):
+                if not machine_problem(e, home.root):
                     raise
 
     thread = threading.Thread(target=look_again, name="watch-runs", daemon=True)
@@ -216,7 +216,7 @@ def _execute(item: Item, config: Mapping[str, Any], tags: Mapping[str, str], roo
     try:
         return _run(item, config, tags)
     except Exception as e:  # Dagster's own event log may be what cannot be written
-        if problem := storage_problem(e, root):
+        if problem := machine_problem(e, root):
             return f"{item}: {problem}"
         raise
 

@@ -30,7 +30,7 @@ from humanllm_assets.lineage.staleness.explain import explain
 from humanllm_assets.lineage.staleness.gate import describe_refusal, find_stale_upstream, find_unclean_upstream
 from resources.canonical import digest
 from resources.files import write_atomically
-from resources.home import storage_problem
+from resources.home import machine_problem
 from resources.models import prepared_folder, weights_digest
 from resources.prompting.prompts import Prompt
 
@@ -196,7 +196,7 @@ def _compute(attempt: _Attempt, reason: str, run_id: str, pipes: Any, audit: Aud
     try:
         writer = store.begin(node.name, partition, node.tables)
     except OSError as e:
-        raise _storage_error(attempt, e) or e from e
+        raise _machine_error(attempt, e) or e from e
     work = writer.folder.with_name(writer.folder.name + "-work")
     try:
         _keep_prompts(attempt.payload, runtime.home.prompts)
@@ -209,7 +209,7 @@ def _compute(attempt: _Attempt, reason: str, run_id: str, pipes: Any, audit: Aud
         return store.add(writer, _sealed_manifest(attempt, step, sealed, audit(node, step), reason, run_id, started))
     except BaseException as e:
         store.abandon(writer)
-        if found := _storage_error(attempt, e):
+        if found := _machine_error(attempt, e):
             raise found from e
         raise
     finally:
@@ -323,7 +323,7 @@ def _audit(node: Node, step: Step) -> dict[str, Any]:
     return run_contract(node.contract, paths, numbers, step.runtime.home.data_docs, name).verdict()
 
 
-def _storage_error(attempt: _Attempt, error: BaseException) -> StepError | None:
-    """A sentence for a full or read-only disk; None when the error is something else."""
-    problem = None if isinstance(error, StepError) else storage_problem(error, attempt.store.root)
+def _machine_error(attempt: _Attempt, error: BaseException) -> StepError | None:
+    """A sentence for a full or read-only disk or a full memory; None when the error is something else."""
+    problem = None if isinstance(error, StepError) else machine_problem(error, attempt.store.root)
     return StepError(f"{attempt.item}: {problem}") if problem else None

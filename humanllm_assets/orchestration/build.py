@@ -28,7 +28,7 @@ from humanllm_assets.orchestration.metadata import describe_snapshot
 from humanllm_assets.orchestration.reach import launch_deps
 from resources.engine_resource import duckdb_resource, engine_resource
 from resources.errors import Explained
-from resources.home import Home, home_of, storage_problem
+from resources.home import Home, home_of, machine_problem
 from resources.locks import hold_lock
 from resources.profile import Profile
 
@@ -118,7 +118,7 @@ def to_asset(node: Node, deps: Sequence[Dep], graph: Graph, profile: Profile, ho
         except Explained as e:  # retrying does not help
             raise dg.Failure(str(e), allow_retries=False) from e
         except Exception as e:
-            if problem := storage_problem(e, home.root):
+            if problem := machine_problem(e, home.root):
                 raise dg.Failure(f"{name}: {problem}", allow_retries=False) from e
             raise
         yield from _checks(node, outcome.snapshot.manifest)

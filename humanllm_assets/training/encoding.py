@@ -2,7 +2,8 @@
 
 The mask comes from rendering the conversation prefix by prefix with the model's own chat template and mapping the
 characters of the responses to token offsets. The end-of-turn mark is trained, white space after it is not. A template whose
-rendering of the first turns changes when later turns are added is refused: its masks would be wrong without notice.
+rendering of the first turns changes when later turns are added is refused: its masks would be wrong without notice. Control tokens
+that a text spells out are broken up first, so that only the template opens and ends turns.
 
 What belongs here: plain functions over a tokenizer that the caller loaded. Nothing heavy is imported.
 """
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from resources.errors import Explained
+from resources.prompting.control_tokens import break_control_tokens
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 
@@ -40,11 +42,11 @@ def render(
     Raises:
         TemplateError: the template is not prefix-preserving, or a turn has an unknown role.
     """
-    messages = []
+    messages, marks = [], _special_tokens(tokenizer)
     for turn in conversation:
         if turn["from"] not in ROLES:
             raise TemplateError(f"a conversation turn has the role `{turn['from']}`; use human, gpt or system")
-        messages.append({"role": ROLES[turn["from"]], "content": turn["value"]})
+        messages.append({"role": ROLES[turn["from"]], "content": break_control_tokens(turn["value"], marks)})
 
     def rendered(turns: list[dict[str, str]], prompt: bool) -> str:
         arguments = dict(template_arguments or {})
@@ -67,6 +69,10 @@ def render(
     if not spans:
         raise TemplateError("a conversation has no response to train on; end it with a gpt turn")
     return whole, spans
+
+
+def _special_tokens(tokenizer: Any) -> list[str]:
+    return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
 
 
 def token_ranges(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -103,11 +109,26 @@ def encode_continuations(tokenizer: Any, texts: Sequence[str], split_at: Sequenc
     end = tokenizer.eos_token_id
     if end is None:
         raise TemplateError("the tokenizer has no end-of-text token, which raw continuation trains; set eos_token in its files")
-    tokens = tokenizer(list(texts), return_offsets_mapping=True, add_special_tokens=True)
+    marks = _special_tokens(tokenizer)
+    broken = [break_control_tokens(text, marks) for text in texts]
+    splits = [_place_in(b, text, split) for b, text, split in zip(broken, texts, split_at, strict=True)]
+    tokens = tokenizer(broken, return_offsets_mapping=True, add_special_tokens=True)
     encoded = []
-    for ids, offsets, text, split in zip(tokens["input_ids"], tokens["offset_mapping"], texts, split_at, strict=True):
+    for ids, offsets, text, split in zip(tokens["input_ids"], tokens["offset_mapping"], broken, splits, strict=True):
         if ids and ids[-1] == end:  # some tokenizers close the text themselves
             ids, offsets = ids[:-1], offsets[:-1]
         ranges = token_ranges(offsets, [(split, len(text))])
         encoded.append(Encoded([*ids, end], [(ranges[0][0] if ranges else len(ids), len(ids) + 1)]))
     return encoded
+
+
+def _place_in(broken: str, text: str, place: int) -> int:
+    """Where a place of the text lies in what `break_control_tokens` made of it, which has more blanks."""
+    if broken == text:
+        return place
+    moved = 0
+    for char in text[:place]:
+        while broken[moved] != char:
+            moved += 1
+        moved += 1
+    return moved

@@ -73,6 +73,7 @@ def test_reddit_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
         rows.submission(id="kept", created_utc=1_600_000_500),
         rows.submission(id="again", created_utc=1_600_000_900),
         rows.submission(id="exact", title="", selftext="y" * 300),
+        rows.submission(id="untitled", title="", selftext="z" * 299),
     ]
     read(con, "reddit", [write_lines(tmp_path / "a.ndjson", given_rows)])
     assert verdicts(con, "reddit", RedditRules()) == {
@@ -98,6 +99,7 @@ def test_reddit_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
         "alone": "few_comments",
         "uncounted": "few_comments",
         "short": "too_short",
+        "untitled": "too_short",
         "again": "duplicate_text",
     }
     assert apply_rules(con, "reddit", RedditRules())["duplicate_id"] == 1

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from humanllm_assets import cli
 from resources import home
-from resources.home import storage_problem
+from resources.home import machine_problem
 from resources.profile import load_profile
 
 
@@ -40,21 +40,29 @@ def wrapped(inner: Exception) -> Exception:
     ids=lambda e: type(e).__name__,
 )
 def test_a_full_disk_is_one_sentence_with_the_remedy(error: Exception, tmp_path: Path) -> None:
-    problem = storage_problem(error, tmp_path)
+    problem = machine_problem(error, tmp_path)
     assert problem and "is full; free some space" in problem and str(tmp_path) in problem and "\n" not in problem
 
 
 def test_an_input_output_error_means_a_full_disk_only_where_one_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     error = wrapped(sqlite3.OperationalError("disk I/O error"))
-    assert storage_problem(error, tmp_path) is None
+    assert machine_problem(error, tmp_path) is None
     monkeypatch.setattr(home, "_least_free", lambda root: 0)
-    assert "is full" in str(storage_problem(error, tmp_path))
+    assert "is full" in str(machine_problem(error, tmp_path))
+
+
+def test_a_full_memory_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(duckdb.Error) as raised, duckdb.connect(config={"memory_limit": "5MB", "temp_directory": ""}) as con:
+        con.execute("create table t as select range, md5(range::varchar) from range(1_000_000)")
+    for error in (raised.value, wrapped(raised.value), MemoryError()):
+        problem = machine_problem(error, tmp_path)
+        assert problem and problem.startswith("memory ran out; raise `execution.duckdb_memory`") and "\n" not in problem
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
-    assert storage_problem(ValueError("no"), tmp_path) is None
-    assert storage_problem(OSError(errno.EACCES, "Permission denied", "/etc/shadow"), tmp_path) is None
-    assert "cannot be written" in str(storage_problem(OSError(errno.EACCES, "Permission denied", str(tmp_path / "x")), tmp_path))
+    assert machine_problem(ValueError("no"), tmp_path) is None
+    assert machine_problem(OSError(errno.EACCES, "Permission denied", "/etc/shadow"), tmp_path) is None
+    assert "cannot be written" in str(machine_problem(OSError(errno.EACCES, "Permission denied", str(tmp_path / "x")), tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,28 @@ def test_a_profile_that_unfolds_without_end_is_one_sentence(text, message):
         parse_profile(text, "mine.yaml")
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("duckdb_memory: lots", "`lots` is no size of memory; write one such as 4GB"),
+        ("duckdb_memory: '4'", "`4` is no size of memory"),
+        ("duckdb_memory: -1GB", "`-1GB` is no size of memory"),
+        ("duckdb_memory: 80%", "`80%` is no size of memory"),
+        ("duckdb_memory: 63.9 MB", "63.9 MB is too little for a step; give 64MB or more"),
+        ("duckdb_memory: 0.06GiB", None),
+        ("duckdb_threads: 0", "greater than or equal to 1"),
+        ("max_concurrent: 0", "greater than or equal to 1"),
+    ],
+)
+def test_a_limit_that_no_step_can_work_within_is_one_sentence(setting: str, message: str | None) -> None:
+    text = re.sub(r"execution: \{.*\}", f"execution: {{{setting}}}", LOCAL)
+    if message is None:
+        assert parse_profile(text, "mine.yaml").execution
+        return
+    with pytest.raises(ProfileError, match=f"execution.{setting.partition(':')[0]}: .*{re.escape(message)}"):
+        parse_profile(text, "mine.yaml")
+
+
 def test_a_missing_profile_lists_the_known_ones():
     with pytest.raises(ProfileError, match="profile `laptop` does not exist .*local, paper"):
         load_profile("laptop")

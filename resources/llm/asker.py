@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -18,6 +19,7 @@ from resources.llm.open_request import Call, OpenRequest
 from resources.llm.requests import LLMReply, LLMRequest, Log, UsageStats
 from resources.llm.used_answers import UsedAnswers
 from resources.profile import Model, Profile, Role
+from resources.prompting.control_tokens import break_control_tokens
 from resources.prompting.tokens import FolderCounter
 
 PULLED_AT_ONCE = 200  # requests looked up in the journal together
@@ -115,7 +117,7 @@ class Asker(ABC):
     def look_up(self, call: Call, requests: Iterable[LLMRequest]) -> Looked:
         """What the journal knows of requests; bad answers are followed to their next attempts."""
         looked = Looked([], [])
-        todo = [OpenRequest(call, request) for request in requests]
+        todo = [OpenRequest(call, _break_tokens(request)) for request in requests]
         while todo:
             keys = [r.key() for r in todo]
             found = self.journal.get_many(keys)
@@ -133,3 +135,9 @@ class Asker(ABC):
                     again.append(open_request)
             todo = again
         return looked
+
+
+def _break_tokens(request: LLMRequest) -> LLMRequest:
+    """The request, in which no text ends its turn or opens another one."""
+    messages = tuple((role, break_control_tokens(content)) for role, content in request.messages)
+    return request if messages == request.messages else replace(request, messages=messages)
