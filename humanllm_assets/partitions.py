@@ -87,6 +87,11 @@ class Partitions:
             {p: self.slices(source) for p in self.pairs if parse_pair(p)[0] in tasks and parse_pair(p)[1] == source},
         )
 
+    def pairs_on_answered(self, asset: str, answered: str, tasks: tuple[str, ...]) -> Dep:
+        """Dep of the pairs of sources that answer `answered` on those slices of its `<asset>` that they answer."""
+        found = {p: SOURCES[source].answers == answered for p in self.pairs for task, source in [parse_pair(p)] if task in tasks}
+        return Dep(asset, {p: self.slices(parse_pair(p)[1]) for p, wanted in found.items() if wanted})
+
     def pairs_of_recipe(self, recipe: Recipe) -> tuple[str, ...]:
         """The pairs that a recipe is trained on; none for raw continuation, which reads records."""
         if recipe.objective != "sft":

@@ -62,8 +62,8 @@ RECORDS = define_table(
     ("text", "VARCHAR", "the user's text"),
     ("n_chars", "INTEGER", "characters of text"),
     ("context_id", "VARCHAR", "post that a comment answers, or item that a review is about"),
-    ("context_title", "VARCHAR", "its title"),
-    ("context_text", "VARCHAR", "its text: post body, or item category and description"),
+    ("context_title", "VARCHAR", "title of the item; the post's stands in its own record"),
+    ("context_text", "VARCHAR", "category and description of the item"),
     ("rating", "DOUBLE", "stars, Amazon only"),
 )
 PHRASES[RECORDS] = lambda found: f"kept {found.count('record')}"

@@ -25,10 +25,7 @@ REAL_SOURCES = {
         "folder": "amazon",
         "slices": {"gift-cards": {"files": ["2018/Gift_Cards_5.json.gz"], "context_files": ["2018/meta_Gift_Cards.json.gz"]}},
     },
-    "reddit_comments": {
-        "folder": "reddit",
-        "slices": {"emory": {"files": ["RC_emory_A.zst"], "context_files": ["RS_emory_A.zst"]}},
-    },
+    "reddit_comments": {"folder": "reddit", "slices": {"emory": {"files": ["RC_emory_A.zst"]}}},
 }
 
 

@@ -14,7 +14,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple
@@ -110,8 +110,7 @@ SubredditName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # without r/
 class Slice(Strict):
     """One partition of a source: a subreddit, a Twitter shard group, a blog chunk, an Amazon category.
 
-    `files`: the records (globs allowed). `context_files`: what the records refer to: Amazon item metadata, the posts that
-    Reddit comments answer. Relative names are taken from the source's folder. `subreddits`: of files that hold more, as the monthly
+    `files`: the records (globs allowed). `context_files`: Amazon's item metadata; no other source has any. Relative names are taken from the source's folder. `subreddits`: of files that hold more, as the monthly
     dumps of all of Reddit do, only these belong to the slice (upper and lower case are one); every slice reads its files whole, so
     few slices of many subreddits are faster than many of one.
     """
@@ -401,6 +400,7 @@ class Profile(Strict):
         for name, benchmark in self.benchmarks.items():
             for d in benchmark.distractors:
                 need("model", d.model, self.models, f"benchmarks.{name}.distractors")
+        wrong += _check_slices(self.sources)
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")
@@ -411,6 +411,27 @@ class Profile(Strict):
     def launch_for(self, base_model: str) -> Launch:
         """How training from a base model is started: its own entry, else `default`, else the class's defaults."""
         return self.launch.get(base_model) or self.launch.get("default") or Launch()
+
+
+def _check_slices(sources: Mapping[str, Source]) -> list[str]:
+    """What is wrong with slices that answer those of another source, or that have files which nothing reads."""
+    wrong: list[str] = []
+    for source, given in sources.items():
+        facts, posts = SOURCES[source], SOURCES[source].answers
+        known = sources[posts].slices if posts and posts in sources else {}
+        for name, files in given.slices.items():
+            where = f"sources.{source}.slices.{name}"
+            if posts and name not in known:
+                wrong.append(
+                    f"{where} answers the slice `{name}` of {posts}, which is not declared; add sources.{posts}.slices.{name} "
+                    "with the files of the posts, or remove it"
+                )
+            if files.context_files and not facts.has_context:
+                instead = f"; the posts come from sources.{posts}.slices.{name}" if posts else ""
+                wrong.append(
+                    f"{where}.context_files is read by nobody: records of {source} have no context files; remove it{instead}"
+                )
+    return wrong
 
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")

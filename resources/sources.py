@@ -49,7 +49,7 @@ class AmazonRules(Strict):
 
 
 class CommentRules(Strict):
-    """Reddit comments (S5): the paper states no rule; these keep comments that say something about a known post."""
+    """Reddit comments (S5): the paper states no rule; these keep comments that say something."""
 
     min_chars: int = 50
     min_score: int = 1
@@ -76,6 +76,10 @@ class SourceFacts:
     """Its users get a profile (P1-P4)."""
     has_scenarios: bool = True
     """Its records get scenarios and social QA (E1, B1)."""
+    has_context: bool = False
+    """Its slices have context files: what its records are about, and what nobody wrote as a user."""
+    answers: str | None = None
+    """The source whose records its own answer. They are read from the filtered slice of the same name, never from a file."""
 
 
 SOURCES: dict[str, SourceFacts] = {
@@ -107,13 +111,15 @@ SOURCES: dict[str, SourceFacts] = {
         rules=AmazonRules,
         text_kind="product review",
         has_scenarios=False,  # E1 and B1 leave Amazon out
+        has_context=True,
     ),
     "reddit_comments": SourceFacts(
-        title="Reddit comments and the posts they answer, one slice per subreddit (S5)",
+        title="Reddit comments, one slice per subreddit (S5)",
         label="Reddit comments",
         site="reddit",
         rules=CommentRules,
         has_profiles=False,  # commenters have theirs as Reddit users
         has_scenarios=False,
+        answers="reddit",
     ),
 }

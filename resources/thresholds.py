@@ -41,11 +41,20 @@ class SourceBands(Strict):
     by_rule: dict[str, Band] = {}
 
 
+class Caps(Strict):
+    """How much of a slice enters the LLM stages; null = all (the paper). Users are drawn by a stable hash of their name, the records
+    of a user by one of their id: at most users times records of a slice are asked about."""
+
+    max_users_per_slice: int | None = None
+    max_records_per_user: int | None = None
+    min_records_in_slice: int = 1
+
+
 if TYPE_CHECKING:
-    Rules = Strict
-    Bands = Strict
+    Rules = Bands = SourceCaps = Strict
 else:  # one field per source, so that a profile's keys are checked and a contract can name `rules.reddit.min_chars`
     Rules = create_model("Rules", __base__=Strict, **{name: (facts.rules, facts.rules()) for name, facts in SOURCES.items()})
+    SourceCaps = create_model("SourceCaps", __base__=Strict, **{name: (Caps | None, None) for name in SOURCES})
     Bands = create_model("Bands", __base__=Strict, **{name: (SourceBands, SourceBands()) for name in SOURCES})
 
 
@@ -57,14 +66,6 @@ class Labels(Strict):
 
     keep_quality: list[Literal["high", "medium", "low"]] = ["high"]
     keep_harmful: list[Literal["yes", "no"]] = ["no"]
-
-
-class Caps(Strict):
-    """How much of a slice enters the LLM stages; null = all (the paper). Users are drawn by a stable hash of their name."""
-
-    max_users_per_slice: int | None = None
-    max_records_per_user: int | None = None
-    min_records_in_slice: int = 1
 
 
 class Users(Strict):
@@ -120,6 +121,7 @@ class Thresholds(Strict):
     rules: Rules = Rules()
     labels: Labels = Labels()
     caps: Caps = Caps()
+    source_caps: SourceCaps = SourceCaps()  # of a source named here; they stand in place of `caps`, all of them
     users: Users = Users()
     words: Words = Words()
     qc: Qc = Qc()
@@ -134,3 +136,7 @@ class Thresholds(Strict):
     def rules_of(self, source: str) -> Strict:
         """The thresholds of a source's rules, of the type that `resources/sources.py` declares for it."""
         return dict(self.rules)[source]
+
+    def caps_of(self, source: str) -> Caps:
+        """The caps of a source: its own, or those of all sources."""
+        return dict(self.source_caps)[source] or self.caps

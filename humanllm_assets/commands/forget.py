@@ -18,10 +18,11 @@ from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage.inventory import take_inventory
 from humanllm_assets.lineage.removal import gc, takedown
 from humanllm_assets.lineage.snapshots import SnapshotStore
-from humanllm_assets.lineage.tombstones import Tombstone, empty_slots, read_tombstones
+from humanllm_assets.lineage.tombstones import Tombstone, empty_slots, gone_posts, read_tombstones
 from humanllm_assets.sql import parquet
 from resources.locks import hold_lock
 from resources.profile import site_of
+from resources.sources import SOURCES
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -83,31 +84,52 @@ def forget(
 
 
 def forget_user(profile: Profile, home: Home, store: SnapshotStore, user: str, reason: str) -> Tombstone:
-    """Write the user's tombstone, with the slots that the user holds now and that stay empty.
+    """Write the user's tombstone, with the slots that the user holds now and that stay empty, and the posts whose answers go.
 
     Raises:
         TakedownError: the text is no user id.
     """
     slots = {s: held for s in profile.sources if (held := find_slots(profile, home, store, s, user))}
-    return takedown.forget(profile, home, user, reason, slots)
+    posts = {s: found for s in profile.sources if (found := find_answered(profile, store, s, user))}
+    return takedown.forget(profile, home, user, reason, slots, posts)
 
 
 def find_slots(profile: Profile, home: Home, store: SnapshotStore, source: str, user: str) -> list[str]:
     """The slices of a source in which the user holds one of the slots that the caps allow; none without a cap on users."""
-    caps = profile.thresholds.caps
+    caps, posts = profile.thresholds.caps_of(source), SOURCES[source].answers
     if caps.max_users_per_slice is None or site_of(source) != user.split("/")[0]:
         return []
     held = []
     for slice_name in profile.sources[source].slices:  # type: ignore[index]
         snapshot = store.published(f"eligible_{source}", slice_name)
-        if snapshot is None:
+        answered = store.published(f"filtered_{posts}", slice_name) if posts else None
+        if snapshot is None or (posts and answered is None):
             continue
         with duckdb.connect() as con:
             con.execute(f"create view records as select * from {parquet([snapshot.path('records')])}")
-            select_for_llm(con, caps, empty_slots(home, source, slice_name))
+            if answered:
+                con.execute(f"create view posts as select * from {parquet([answered.path('records')])}")
+            gone = gone_posts(home, source, slice_name)
+            select_for_llm(con, caps, empty_slots(home, source, slice_name), "posts" if answered else None, gone)
             if con.execute("select count(*) from selected where user_id = ?", [user]).fetchall()[0][0]:
                 held.append(slice_name)
     return held
+
+
+def find_answered(profile: Profile, store: SnapshotStore, source: str, user: str) -> dict[str, list[str]]:
+    """By slice of a source that answers another one: SHA-256 of the ids of the user's filtered records there. They matter only to
+    caps, which draw from their answers."""
+    caps, posts = profile.thresholds.caps_of(source), SOURCES[source].answers
+    if posts is None or (caps.max_users_per_slice is None and caps.max_records_per_user is None):
+        return {}
+    found = {}
+    for slice_name in profile.sources[source].slices:  # type: ignore[index]
+        if snapshot := store.published(f"filtered_{posts}", slice_name):
+            with duckdb.connect() as con:
+                query = f"select sha256(record_id) from {parquet([snapshot.path('records')])} where user_id = ? order by 1"
+                if hashes := [h for (h,) in con.execute(query, [user]).fetchall()]:
+                    found[slice_name] = hashes
+    return found
 
 
 def collect_garbage(

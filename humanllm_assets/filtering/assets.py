@@ -16,14 +16,20 @@ from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_cor
 from humanllm_assets.filtering.selection import select_for_llm
 from humanllm_assets.filtering.verdicts import SliceFilter
 from humanllm_assets.lineage.nodes import NO_PARTITION, Dep, Node, same
-from humanllm_assets.lineage.tombstones import empty_slots, forgotten_identity, forgotten_users, slots_identity
+from humanllm_assets.lineage.tombstones import (
+    empty_slots,
+    forgotten_identity,
+    forgotten_users,
+    gone_posts,
+    slots_identity,
+)
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.sources.assets import check_slice, count_differing_rows
 from humanllm_assets.sources.readers import ReadReport, read_context, read_parts, show_progress
 from humanllm_assets.sql import literal
 from humanllm_assets.tables import CORE, DROPPED, FAILURES, FILTERED, QUARANTINE, RECORDS
 from resources.prompting.prompts import Prompt
-from resources.sources import AmazonRules
+from resources.sources import SOURCES, AmazonRules
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -130,28 +136,27 @@ def _eligible(source: str, step: Step) -> None:
         "context_rows": report.context_rows,
         "context_unreadable": report.context_unreadable,
     }
-    if source == "reddit_comments" and forgotten:  # every other comment has the title of its post
-        hidden = step.con.execute("select count(*) from kept_rows where context_title is null").fetchall()[0][0]
-        step.measures["contexts_forgotten"] = hidden
 
 
 def _declare_filtered(profile: Profile, home: Home, source: str) -> Node:
-    slices, thresholds = Partitions(profile).slices(source), profile.thresholds
+    slices, thresholds, posts = Partitions(profile).slices(source), profile.thresholds, SOURCES[source].answers
+    answered = (Dep(f"filtered_{posts}", same(slices)),) if posts else ()
     return Node(
         name=f"filtered_{source}",
         group="filtering",
         description=f"Records of {source} after LLM rewriting (F5: no markup, links, foreign text or private data) and LLM labels (F6); "
-        "only wanted quality and harmless ones stay.",
+        "only wanted quality and harmless ones stay."
+        + (f" What answers a record that is not in filtered_{posts} is dropped." if posts else ""),
         kinds=frozenset({"vllm", "parquet"}),
         tables={"records": FILTERED, "dropped": DROPPED, "failures": FAILURES},
         partitions=slices,
-        deps=(Dep(f"eligible_{source}", same(slices)),),
+        deps=(Dep(f"eligible_{source}", same(slices)), *answered),
         identity=lambda partition: {
             "rewriter": llm_identity(profile, "rewriter", ["rewrite_record"]),
             "labeller": llm_identity(profile, "labeller", ["label_record"]),
             "labels": thresholds.labels,
             "privacy": detector_identity(),
-            "caps": thresholds.caps,
+            "caps": thresholds.caps_of(source),
         },
         external=lambda partition: slots_identity(home, source, partition),
         compute=partial(_filtered, source),
@@ -162,7 +167,16 @@ def _declare_filtered(profile: Profile, home: Home, source: str) -> Node:
 
 def _filtered(source: str, step: Step) -> None:
     step.view("records", f"eligible_{source}", "records")
-    select_for_llm(step.con, step.profile.thresholds.caps, empty_slots(step.runtime.home, source, step.partition))
+    posts, home = SOURCES[source].answers, step.runtime.home
+    if posts:
+        step.view("posts", f"filtered_{posts}", "records")
+    select_for_llm(
+        step.con,
+        step.profile.thresholds.caps_of(source),
+        empty_slots(home, source, step.partition),
+        "posts" if posts else None,
+        gone_posts(home, source, step.partition),
+    )
     capped = dict(step.con.execute("select reason, count(*) from capped group by 1").fetchall())
     step.append("dropped", "select record_id, user_id, reason from capped")
     counts = rewrite_and_label(

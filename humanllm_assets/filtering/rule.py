@@ -21,15 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rule:
-    """`fails`: SQL over a record's columns, true or NULL for a record to be dropped with `reason`.
-
-    `needs_context`: it reads what the record refers to, which is looked up only for the records that pass the other rules; such rules
-    come last.
-    """
+    """`fails`: SQL over a record's columns but those of its context, true or NULL for a record to be dropped with `reason`."""
 
     reason: str
     fails: str
-    needs_context: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,19 @@
 """Applying the rule filters F1-F4 (section 2.1): per source one ordered list of reasons with the condition that drops a record.
 
 `SliceFilter` judges the parts of a slice one by one, as they are read, and splits it into kept and dropped records. A dropped record
-is counted by its first failing rule, in the order of the source's list; a later rule sees only what the earlier ones left. Four
+is counted by its first failing rule, in the order of the source's list; a later rule sees only what the earlier ones left. Three
 kinds, in order:
 
 1. row rules: look at one record. A condition that a NULL leaves undecided drops the record: an unknown score is not a score
    of at least 2, a comment of an unknown author is not one of a known person.
 2. a core, where the source has one (Amazon): rules over all slices, whose verdicts another asset gives. Then no duplicates are
    looked for within a slice.
-3. row rules that need the context, which is looked up only for the records that are left.
-4. duplicates: of the records that are left and share a key, one stays: the earliest, and of equally early ones the one with
+3. duplicates: of the records that are left and share a key, one stays: the earliest, and of equally early ones the one with
    the smaller text key, then the earlier position in the files. First by id, then by user and text.
 
 Forgotten users (`forgotten`: sha256 of their ids) come before all rules: their records are counted as `forgotten` and leave no row.
-What somebody else wrote in answer to a forgotten user stays, without that user's title and text. In Amazon's core a forgotten
-user's purchases still count as numbers: without them other users would lose records, and a takedown would change their personas
-and ask a model about them.
+In Amazon's core a forgotten user's purchases still count as numbers: without them other users would lose records, and a takedown
+would change their personas and ask a model about them.
 
 What belongs here: what is done with any source's rules. What does not: the rules (`rules/`), thresholds (`resources/sources.py`),
 LLM labels.
@@ -38,8 +36,8 @@ from resources.strict import Strict
 
 FORGOTTEN = "forgotten"
 _UNLISTED = f"'{FORGOTTEN}', '{OTHER_SUBREDDIT}'"  # counted, without a row
-_CONTEXT = ("context_title", "context_text", "context_user_id")
-_CARRIED = (*(column.name for column in RECORDS), "row_no", "context_user_id")
+_CONTEXT = ("context_title", "context_text")
+_CARRIED = (*(column.name for column in RECORDS), "row_no")
 
 
 def fails_first(rules: Collection[Rule], otherwise: str = "NULL") -> str:
@@ -77,13 +75,7 @@ class SliceFilter:
         """
         self._con, self._folder, self._core, self._forgotten = con, folder, core, forgotten
         self._rules = load_rules(source)
-        listed = row_rules(source, thresholds)
-        self._early = [*selection, *(rule for rule in listed if not rule.needs_context)]
-        self._late = listed[len(self._early) - len(selection) :]
-        if any(not rule.needs_context for rule in self._late):
-            raise ValueError(
-                f"the rules of {source} that need the context must come last: a record counts for the first that it fails"
-            )
+        self._row_rules = [*selection, *row_rules(source, thresholds)]
         first = [FORGOTTEN] if forgotten else []
         self._reasons = [*first, *(rule.reason for rule in selection), *reasons(source, thresholds)]
         self._found: Counter[str] = Counter()
@@ -102,7 +94,7 @@ class SliceFilter:
         con.execute(f"""
             CREATE OR REPLACE TEMP TABLE judged AS
             SELECT * REPLACE (CASE WHEN reason IS NULL THEN title END AS title, CASE WHEN reason IS NULL THEN text END AS text)
-            FROM (SELECT {", ".join(_CARRIED)}, {fails_first([*forgotten, *self._early], unseen)}::VARCHAR AS reason
+            FROM (SELECT {", ".join(_CARRIED)}, {fails_first([*forgotten, *self._row_rules], unseen)}::VARCHAR AS reason
                   FROM {part} {joined if rules.has_core else ""})
         """)
         self._write(
@@ -126,16 +118,16 @@ class SliceFilter:
         return f"SELECT {columns} WHERE false"
 
     def gather(self) -> None:
-        """After the last part: make the view `passed`, the records that pass all rules which need neither context nor each other."""
+        """After the last part: make the view `passed`, the records that pass all rules but those about duplicates."""
         nothing = ", ".join(f"CAST(NULL AS {RAW_COLUMNS[name]}) AS {name}" for name in (*_CARRIED, "text_key"))
         self._con.execute(f"CREATE OR REPLACE VIEW passed AS {self._view('passed', nothing)}")
 
     def finish(self, context: str | None = None) -> dict[str, int]:
-        """Apply the rules that need the context and drop duplicates. Makes the views
+        """Drop duplicates and look up the context of what is left. Makes the views
         `kept_rows` (the columns of RECORDS) and `dropped_rows` (record_id, user_id, reason).
 
         Args:
-            context: a relation (context_id, context_title, context_text, context_user_id) with one row per id; None when the
+            context: a relation (context_id, context_title, context_text) with one row per id; None when the
                 parts had the context in their own columns.
 
         Returns:
@@ -143,25 +135,17 @@ class SliceFilter:
             first when anybody is. Rows taken = rows of `kept_rows` + sum of these.
         """
         con = self._con
-        columns = ", ".join(name for name in _CARRIED if name not in _CONTEXT)
-        joined = f"(SELECT {columns}, {', '.join(_CONTEXT)} FROM (SELECT {columns} FROM passed) LEFT JOIN {context} USING (context_id))"
-        con.execute(f"CREATE OR REPLACE VIEW in_context AS SELECT * FROM {joined if context else 'passed'}")
         con.execute("CREATE OR REPLACE TABLE fallen (row_no BIGINT, record_id VARCHAR, user_id VARCHAR, reason VARCHAR)")
-        con.execute("CREATE OR REPLACE VIEW remaining AS SELECT * FROM in_context ANTI JOIN fallen USING (row_no)")
-        if self._late:
-            con.execute(f"""
-                INSERT INTO fallen SELECT row_no, record_id, user_id, reason
-                FROM (SELECT row_no, record_id, user_id, {fails_first(self._late)} AS reason FROM in_context) WHERE reason IS NOT NULL
-            """)
         for duplicates in self._rules.duplicates:
             extra = find_duplicates("passed ANTI JOIN fallen USING (row_no)", duplicates, "row_no, record_id, user_id")
             con.execute(f"INSERT INTO fallen {extra}")
-        hidden = is_one_of("context_user_id", self._forgotten)
-        shown = [
-            f"CASE WHEN NOT {hidden} THEN {c} END AS {c}" if self._forgotten and c in _CONTEXT else c
-            for c in (column.name for column in RECORDS)
-        ]
-        con.execute(f"CREATE OR REPLACE VIEW kept_rows AS SELECT {', '.join(shown)} FROM remaining")
+        found = (
+            f"(SELECT * EXCLUDE ({', '.join(_CONTEXT)}) FROM passed) LEFT JOIN {context} USING (context_id)"
+            if context
+            else "passed"
+        )
+        columns = ", ".join(column.name for column in RECORDS)
+        con.execute(f"CREATE OR REPLACE VIEW kept_rows AS SELECT {columns} FROM {found} ANTI JOIN fallen USING (row_no)")
         nothing = "NULL::VARCHAR AS record_id, NULL::VARCHAR AS user_id, NULL::VARCHAR AS reason"
         con.execute(
             f"CREATE OR REPLACE VIEW dropped_rows AS {self._view('dropped', nothing)} UNION ALL SELECT record_id, user_id, reason FROM fallen"

@@ -1,12 +1,13 @@
 """Who is to be forgotten: `<home>/tombstones.json`, read whenever an identity is computed.
 
-A tombstone names a user by the SHA-256 of the user id alone. `forget` (`takedown.py`) writes it; three kinds of partitions
+A tombstone names a user by the SHA-256 of the user id alone. `forget` (`takedown.py`) writes it; these partitions
 honour it, and everything after them follows through the graph:
 
 - every `eligible_*` slice of the user's site: the hashes are part of their identity, so all of them run their SQL again, which
   asks no model. A slice that did not hold the user comes out equal, and what follows it stays fresh.
 - the `filtered_*` slices in which the user had a slot, one of `caps.max_users_per_slice`: the slot stays empty. Otherwise the next
   user would move up, and a takedown would ask a model about somebody else.
+- the slices whose records answered the user's filtered ones: these answers are dropped, and their places in the caps stay empty too.
 
 A partition that no tombstone concerns has no key of them in its identity.
 
@@ -38,13 +39,15 @@ class TombstoneError(Explained):
 
 
 class Tombstone(Frozen):
-    """One forgotten user. `slots`: by source the slices in which the user's slot stays empty."""
+    """One forgotten user. `slots`: by source the slices in which the user's slot stays empty. `posts`: by source and slice the
+    SHA-256 of the ids of the user's filtered records that were answered there."""
 
     site: str
     user_sha256: str
     reason: str
     forgotten_at: str  # UTC, ISO 8601
     slots: Mapping[str, list[str]]
+    posts: Mapping[str, Mapping[str, list[str]]] = {}
 
 
 def user_hash(user_id: str) -> str:
@@ -95,6 +98,11 @@ def empty_slots(home: Home, source: str, slice_name: str) -> list[str]:
     return sorted({t.user_sha256 for t in read_tombstones(home) if slice_name in t.slots.get(source, ())})
 
 
+def gone_posts(home: Home, source: str, slice_name: str) -> list[str]:
+    """Hashes of the ids of forgotten users' records whose answers in a slice leave their places empty."""
+    return sorted({post for t in read_tombstones(home) for post in t.posts.get(source, {}).get(slice_name, ())})
+
+
 def forgotten_identity(home: Home, source: str) -> dict[str, Any]:
     """What tombstones add to the identity of a partition that reads the source's files; nothing when there are none."""
     found = forgotten_users(home, source)
@@ -102,6 +110,6 @@ def forgotten_identity(home: Home, source: str) -> dict[str, Any]:
 
 
 def slots_identity(home: Home, source: str, slice_name: str) -> dict[str, Any]:
-    """What tombstones add to the identity of a filtered slice; nothing when no slot of it is kept empty."""
-    found = empty_slots(home, source, slice_name)
-    return {"empty_slots": found} if found else {}
+    """What tombstones add to the identity of a filtered slice; nothing when no place in it is kept empty."""
+    found = {"empty_slots": empty_slots(home, source, slice_name), "gone_posts": gone_posts(home, source, slice_name)}
+    return {name: hashes for name, hashes in found.items() if hashes}

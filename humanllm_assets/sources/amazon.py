@@ -28,7 +28,6 @@ def _item(key: str, category: str, description: str) -> Shape:
         "context_id": key,
         "context_title": "plain_text(title)",
         "context_text": f"nullif(left(concat_ws('. ', {category}, {description}), {CONTEXT_CHARS}), '')",
-        "context_user_id": "NULL",
     }
     return Shape(key, say_problem(id=f"{key} IS NULL"), columns)
 

@@ -38,7 +38,6 @@ RULE_COLUMNS = {
     "removed": "BOOLEAN",
     "age": "INTEGER",
     "subreddit": "VARCHAR",
-    "context_user_id": "VARCHAR",  # who wrote the context, where the file says so
 }
 RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS
 
@@ -135,8 +134,8 @@ def read_records(
 
     Texts come out with HTML entities unescaped, line ends as `\\n`, zero-width and NUL characters left out, and trimmed;
     `n_chars` counts characters. A reddit text is the title, a blank line and the body; a removed body (`[removed]`,
-    `[deleted]`) is left out and flagged in `removed`. Times are UTC. Context (the post a comment answers, the item a review is
-    about) is joined by id; a record whose context is not in `context_files` keeps NULLs.
+    `[deleted]`) is left out and flagged in `removed`. Times are UTC. Context (the item a review is about) is joined by id;
+    a record whose context is not in `context_files` keeps NULLs.
 
     Args:
         source: a name in `resources/sources.py`.
@@ -157,7 +156,7 @@ def read_records(
         con.execute("""
             CREATE OR REPLACE TABLE raw_records AS
             SELECT r.* REPLACE (
-                c.context_title AS context_title, c.context_text AS context_text, c.context_user_id AS context_user_id)
+                c.context_title AS context_title, c.context_text AS context_text)
             FROM raw_records r LEFT JOIN context c USING (context_id)
         """)
         con.execute("DROP TABLE context")
@@ -246,7 +245,7 @@ def _put_aside(con: duckdb.DuckDBPyConnection, bad: Sequence[BadRow], quarantine
 def read_context(
     con: duckdb.DuckDBPyConnection, source: str, context_files: Sequence[Path], wanted: str, workdir: Path, report: ReadReport
 ) -> None:
-    """Make the table `context` (context_id, context_title, context_text, context_user_id): what the rows of `wanted` refer to.
+    """Make the table `context` (context_id, context_title, context_text): what the rows of `wanted` refer to.
 
     Of several rows with one id the first is taken.
 
@@ -262,7 +261,7 @@ def read_context(
     con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT context_id FROM {wanted}")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE found_context
-        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, context_user_id VARCHAR, row_no BIGINT)
+        (context_id VARCHAR, context_title VARCHAR, context_text VARCHAR, row_no BIGINT)
     """)
     con.execute("CREATE OR REPLACE TEMP TABLE context_quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
     for part in stage_files(con, contexts, workdir):
@@ -270,11 +269,11 @@ def read_context(
         shape = part.layout.shape
         columns = ", ".join(f"{sql} AS {name}" for name, sql in shape.columns.items())
         con.execute(
-            f"INSERT INTO found_context SELECT context_id, context_title, context_text, context_user_id, row_no "
+            f"INSERT INTO found_context SELECT context_id, context_title, context_text, row_no "
             f"FROM (SELECT {columns}, row_no FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
         )
     con.execute("""
-        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text, context_user_id FROM found_context
+        CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text FROM found_context
         QUALIFY row_number() OVER (PARTITION BY context_id ORDER BY row_no) = 1
     """)
     report.context_rows = _one(con, "SELECT count(*) FROM context")

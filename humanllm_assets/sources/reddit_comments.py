@@ -1,4 +1,4 @@
-"""Reddit comments (S5) and, as their context, the posts that they answer."""
+"""Reddit comments (S5), each with the id of the post that it answers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,6 @@ _COMMENT = Shape(
         "removed": fields.REMOVED.format("body"),
     },
 )
-_ANSWERED_POST = Shape(
-    "id",
-    say_problem(id="id IS NULL"),
-    {
-        "context_id": fields.POST_ID,
-        "context_title": "clean_text(title)",
-        "context_text": f"nullif({fields.BODY.format('selftext')}, '')",
-        "context_user_id": fields.AUTHOR,
-    },
-)
 FILES = SourceFiles(
     records=(
         Layout(
@@ -40,11 +30,6 @@ FILES = SourceFiles(
             ("score", "distinguished", "subreddit"),
             fields.CONTAINERS,
             times=fields.TIMES,
-        ),
-    ),
-    context=(
-        Layout(
-            "pushshift", fields.POST_FIELDS, _ANSWERED_POST, fields.OPTIONAL_POST_FIELDS, fields.CONTAINERS, times=fields.TIMES
         ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from humanllm_assets.contracts.suite import Contract, Lists
@@ -14,6 +14,7 @@ from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_s
 from humanllm_assets.tasks.task import IncompleteTask, load_task, module_of
 from resources.profile import TASKS, site_of
 from resources.prompting.prompts import Prompt, PromptError
+from resources.sources import SOURCES
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from resources.profile import Profile
 
 _SYNTHESIZED = {"profiles": "user_profiles", "scenarios": "scenarios", "social_qa": "social_qa"}
-TABLES = ("records", "comments", "eligible", *_SYNTHESIZED)
-"""What a task can read: the filtered records of its source, filtered Reddit comments, eligible Amazon records, and the
-synthesized items that passed the judge; with the columns of `humanllm_assets/tables.py`."""
+TABLES = ("records", "comments", "posts", "eligible", *_SYNTHESIZED)
+"""What a task can read: the filtered records of its source, filtered Reddit comments and the filtered posts that they answer,
+eligible Amazon records, and the synthesized items that passed the judge; with the columns of `humanllm_assets/tables.py`."""
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
@@ -61,7 +62,11 @@ def _tasks_that_read(table: str) -> tuple[str, ...]:
 
 
 def _task_deps(parts: Partitions) -> list[Dep]:
-    deps = [parts.pairs_on_slices(f"filtered_{s}", s, _tasks_that_read("records")) for s in parts.profile_sources]
+    deps = []
+    for s in parts.profile_sources:
+        answers = parts.pairs_on_answered(f"filtered_{s}", s, _tasks_that_read("posts"))
+        records = parts.pairs_on_slices(f"filtered_{s}", s, _tasks_that_read("records"))
+        deps.append(Dep(f"filtered_{s}", {**records.parents, **answers.parents}))
     if "reddit_comments" in parts.sources:
         deps.append(parts.pairs_on_slices("filtered_reddit_comments", "reddit_comments", _tasks_that_read("comments")))
     if "amazon" in parts.sources:
@@ -110,6 +115,8 @@ def _task_datasets(step: Step) -> None:
         step.records("records", f"filtered_{source}")
     if "comments" in tables:
         step.records("comments", "filtered_reddit_comments")
+    if "posts" in tables:
+        step.records("posts", f"filtered_{SOURCES[source].answers}")
     if "eligible" in tables:
         step.records("eligible", "eligible_amazon")
     step.view("verdicts", "qc_scores", "scores")
@@ -124,20 +131,23 @@ def _task_datasets(step: Step) -> None:
     step.writer.write("samples", build_samples(step.con, step.partition, limits))
     step.writer.write("dropped", dropped_samples(step.con))
     step.count(entered=counts.entered, kept=counts.kept, dropped=counts.dropped)
-    step.measures |= _measure_laws(step, limits.candidates, "profiles" in tables)
+    step.measures |= _measure_laws(step, limits.candidates, tables)
     step.measures["user_source"] = site_of(source)
 
 
-def _measure_laws(step: Step, candidates: int, shows_profiles: bool) -> dict[str, int]:
+def _measure_laws(step: Step, candidates: int, tables: Collection[str]) -> dict[str, int]:
     """Counts of samples that break a law; the contract requires zero of each. Measured on what was written."""
     samples = f"read_parquet({literal(step.writer.finish('samples'))})"
+    users = f"select user_id, split from {samples}"
+    if "posts" in tables:  # who wrote what is shown counts like the one whose sample it is
+        users += f" union all select p.user_id, split from (select split, unnest(record_ids) as id from {samples}) join posts p on p.record_id = id"
     both, wrong, train, test = step.con.execute(f"""
-        select (select count(*) from (select user_id from {samples} group by 1 having count(distinct split) > 1)),
+        select (select count(*) from (select user_id from ({users}) group by 1 having count(distinct split) > 1)),
                (select count(*) from {samples} where task = 'item_selection' and json_array_length(options) <> {candidates}),
                (select count(*) from {samples} where split = 'train'), (select count(*) from {samples} where split = 'test')
     """).fetchall()[0]
     late = 0
-    if shows_profiles:
+    if "profiles" in tables:
         late = step.con.execute(f"""
             select count(*) from (select sample_id, target_record_id, created_at, unnest(item_ids) as item_id from {samples}
                                   where target_record_id is not null) s

@@ -77,5 +77,5 @@ TASK = Task(
     render=render,
     columns="i.text as item_text, s.summary, s.story",
     joins="left join profiles i on i.item_id = p.item_id left join task_stories s on s.item_id = p.item_id and s.part = p.part",
-    item_records="i.record_ids",
+    more_records="i.record_ids",
 )

@@ -72,7 +72,7 @@ def build_samples(con: duckdb.DuckDBPyConnection, pair: str, limits: Tasks) -> I
             raise RuntimeError(f"the task `{name}` is rendered with {rendered.template}, which its `templates` do not name")
         fields = {"template": rendered.template, **rendered.fields}
         turns = [{"from": "human", "value": render_fields(fields)}, {"from": "gpt", "value": rendered.answer}]
-        records = {row["record_id"], *row["history_ids"], *(row["person_records"] or ()), *(row["item_records"] or ())} - {None}
+        records = {row["record_id"], *row["history_ids"], *(row["person_records"] or ()), *(row["more_records"] or ())} - {None}
         yield {
             "sample_id": row["sample_id"],
             "task": name,
@@ -103,7 +103,7 @@ def _select_kept(task: Task) -> str:
         history, join_history = "coalesce(past.history, []) as history", "left join past on past.sample_id = p.sample_id"
         join_target = f"join {task.records} r on r.record_id = p.record_id"
     return f"""{past}
-        select p.*, {person}, {history}, {task.item_records} as item_records, {task.columns}
+        select p.*, {person}, {history}, {task.more_records} as more_records, {task.columns}
         from task_plan p {join_target} {join_person} {join_history} {task.joins}
         where p.reason is null order by p.sample_id"""
 

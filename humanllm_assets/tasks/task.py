@@ -85,8 +85,8 @@ class Task:
     """Column of the earlier records that is shown."""
     joins: str = ""
     """Further joins of the kept rows."""
-    item_records: str = "null"
-    """SQL: records behind the item that the target is made of."""
+    more_records: str = "null"
+    """SQL: further records that a sample is made of, beside target, history and those behind the text about the user."""
     read_pools: Callable[[duckdb.DuckDBPyConnection], Any] | None = None
     """What answers may be drawn from, read once per pair."""
     says_text_kind: bool = False

@@ -33,16 +33,16 @@ def test_records_of_a_forgotten_user_are_counted_without_a_row(tmp_path: Path, c
     assert [row["user_id"] for row in table(con, "kept")] == ["reddit/bob"] and table(con, "dropped") == []
 
 
-def test_an_answer_to_a_forgotten_author_stays_without_that_authors_text(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+def test_an_answer_to_a_forgotten_author_stays_eligible_and_holds_the_posts_id_alone(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection
+) -> None:
     comments = [rows.comment(id="c1", author="bob"), rows.comment(id="c2", author="carol", link_id="t3_p2")]
     comments.append(rows.comment(id="c3", author="alice", link_id="t3_p2"))
-    posts = [rows.submission(id="p1", author="alice"), rows.submission(id="p2", author="bob")]
-    record_file, post_file = write_lines(tmp_path / "RC.ndjson", comments), write_lines(tmp_path / "RS.ndjson", posts)
-    read(con, "reddit_comments", [record_file], [post_file])
+    read(con, "reddit_comments", [write_lines(tmp_path / "RC.ndjson", comments)])
     counts = apply_rules(con, "reddit_comments", CommentRules(), forgotten=[user_hash("reddit/alice")])
     assert {reason: n for reason, n in counts.items() if n} == {"forgotten": 1}
-    found = {row["user_id"]: (row["context_title"], row["context_text"] is None, bool(row["text"])) for row in table(con, "kept")}
-    assert found == {"reddit/bob": (None, True, True), "reddit/carol": ("A day", False, True)}
+    found = {row["user_id"]: (row["context_id"], row["context_title"], row["context_text"]) for row in table(con, "kept")}
+    assert found == {"reddit/bob": ("reddit:t3_p1", None, None), "reddit/carol": ("reddit:t3_p2", None, None)}
 
 
 def test_a_takedown_takes_no_review_from_anybody_else(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
@@ -70,3 +70,19 @@ def test_the_place_of_a_forgotten_user_stays_empty() -> None:
     assert set(column(con, "select user_id from selected")) == {f"reddit/{users[1]}"}
     select_for_llm(con, Caps(max_users_per_slice=2))
     assert set(column(con, "select user_id from selected")) == {f"reddit/{users[1]}", f"reddit/{users[2]}"}
+
+
+@pytest.mark.parametrize("caps", [Caps(max_records_per_user=2), Caps(max_users_per_slice=1), Caps(min_records_in_slice=3)])
+@pytest.mark.parametrize("gone", [(), ("p0",), ("p1", "p2"), ("p0", "p1", "p2", "p3")])
+def test_answers_to_forgotten_posts_go_and_nothing_moves_up_in_their_place(caps: Caps, gone: tuple[str, ...]) -> None:
+    con = with_table([record(f"c{u}{n}", user=u, context_id=f"p{n % 5}") for u in "abc" for n in range(6)])
+    con.execute("create table posts as select unnest(['p0', 'p1', 'p2', 'p3']) as record_id")  # p4 was never filtered
+    select_for_llm(con, caps, (), "posts")
+    before = con.execute("select record_id from selected where context_id not in (select unnest(?))", [list(gone)]).fetchall()
+    con.execute("delete from posts where record_id in (select unnest(?))", [list(gone)])
+    select_for_llm(con, caps, (), "posts", [user_hash(p) for p in gone])
+    assert sorted(con.execute("select record_id from selected").fetchall()) == sorted(before)
+    orphans = con.execute("select count(*) from records where context_id not in (from posts)").fetchall()[0][0]
+    reasons = dict(con.execute("select reason, count(*) from capped group by 1").fetchall())
+    assert reasons["post_not_filtered"] == orphans
+    assert sum(reasons.values()) + len(before) == 18

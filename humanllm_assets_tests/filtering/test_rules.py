@@ -122,7 +122,6 @@ def test_the_earliest_of_several_copies_stays_whatever_the_order_of_the_file(
 def test_comment_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
     cases: dict[str, dict[str, Any]] = {
         "kept": {},
-        "lost": {"link_id": "t3_zz"},
         "low": {"score": 0},
         "unknown": {"score": None},
         "short": {"body": "Same here, my friend, same here!"},
@@ -131,10 +130,9 @@ def test_comment_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
         "deleted": {"author": "[deleted]"},
     }
     path = write_lines(tmp_path / "RC.ndjson", [rows.comment(id=name, **values) for name, values in cases.items()])
-    read(con, "reddit_comments", [path], [write_lines(tmp_path / "RS.ndjson", [rows.submission()])])
+    read(con, "reddit_comments", [path])
     assert verdicts(con, "reddit_comments", CommentRules()) == {
         "kept": "kept",
-        "lost": "post_not_found",
         "low": "low_score",
         "unknown": "low_score",
         "short": "too_short",

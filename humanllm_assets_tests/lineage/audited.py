@@ -167,7 +167,7 @@ class Audited:
         draw, kept, dropped, failures = random.Random(step.partition), [], [], []
         for i in range(self.records):
             record_id, user = f"reddit:t3_{step.partition}{i:02}", f"reddit/u{draw.randrange(5)}"
-            others = f"reddit:t3_{step.partition}{i - 1:02}" if i and draw.random() < 0.2 else None
+            others = f"reddit:t3_{step.partition}{i - 1:02}" if i and draw.random() < 0.7 else None
             row = {"record_id": record_id, "source": "reddit", "slice": step.partition, "user_id": user, "text": f"text {i}",
                    "created_at": datetime(2024, 1, 1) + timedelta(hours=i), "context_id": others}  # fmt: skip
             chance = draw.random()
@@ -209,7 +209,9 @@ class Audited:
         draw, kept, dropped = random.Random(7), [], []
         items = {s["user_id"]: s["item_id"] for s in self._all(step, "qc_scores", "scores") if s["kept"]}
         behind = {i["item_id"]: i["record_ids"] for i in self._all(step, "user_profiles", "items")}
-        for r in self._all(step, "filtered_reddit", "records"):
+        records = self._all(step, "filtered_reddit", "records")
+        kept_ids = {r["record_id"] for r in records}
+        for r in records:
             sample, item = f"writing-reddit:topic:{r['record_id']}", items.get(r["user_id"])
             if item is None or draw.random() < 0.2:
                 dropped.append(
@@ -218,7 +220,8 @@ class Audited:
                 continue
             kept.append({"sample_id": sample, "task": "writing", "source": "reddit", "subtask": "topic", "user_id": r["user_id"],
                          "split": "test" if r["user_id"] == "reddit/u3" else "train", "target_record_id": r["record_id"],
-                         "record_ids": sorted({r["record_id"], *behind[item]}), "item_ids": [item], "answer": "a",
+                         "record_ids": sorted({r["record_id"], *behind[item], *({r["context_id"]} & kept_ids)}),
+                         "item_ids": [item], "answer": "a",
                          "conversations": json.dumps([])})  # fmt: skip
         step.write("samples", kept)
         step.write("dropped", dropped)

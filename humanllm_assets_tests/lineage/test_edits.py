@@ -147,7 +147,15 @@ EDITS = [
         READ,
     ),
     Edit("quality labels kept", PROFILE, replace("[high, medium]", "[high]"), ("filtered_*",)),
-    Edit("cap", PROFILE, replace("max_users_per_slice: 4", "max_users_per_slice: 3"), ("filtered_*",)),
+    Edit(
+        "cap",
+        PROFILE,
+        replace("max_users_per_slice: 4", "max_users_per_slice: 3"),
+        ("filtered_reddit", "filtered_twitter", "filtered_blogger", "filtered_amazon"),
+    ),
+    Edit(
+        "cap of one source", PROFILE, replace("max_users_per_slice: 7", "max_users_per_slice: 6"), ("filtered_reddit_comments",)
+    ),
     Edit("masks", "humanllm_assets/filtering/rewriting.py", replace(r"@\w{1,30}", r"@\w{1,31}"), ("filtered_*",)),
     Edit("finding private items", "humanllm_assets/filtering/privacy/phones.py", replace("{6,14}", "{6,15}"), ("filtered_*",)),
     Edit("rewriting prompt", "prompts/rewrite_record.md", append("\nBe brief.\n"), ("filtered_*",)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -11,6 +13,7 @@ import pytest
 from humanllm_assets.commands.forget import forget_user
 from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage.tombstones import user_hash
+from humanllm_assets.tasks.split import split_of
 from humanllm_assets_tests.lineage.reddit_world import (
     NAMES,
     RECORDS,
@@ -153,6 +156,47 @@ def test_takedowns_of_commenters_and_buyers_ask_nothing_and_take_nothing_from_ot
     for asset, user in forgotten.items():
         assert records(asset) == {row for row in before[asset] if row[0] != user} < before[asset]
         assert user not in published_text(project, graph)
+
+
+def test_a_takedown_of_an_answered_author_asks_nothing_and_takes_the_answers_to_the_posts_alone(project, dummy):
+    """And before it: no text of a post stands beside a comment but that of a filtered one, in a sample that names it."""
+    graph, pair = build_graph(project.profile, project.home), "personalized_commenting-reddit_comments"
+    commented = ("eligible_reddit_comments", "filtered_reddit_comments", "task_datasets")
+    run_graph(project, graph, [("task_datasets", pair)])
+    asked = dummy.requests
+
+    def rows(asset: str, columns: str, table: str = "records") -> list[tuple]:
+        partitions = [pair] if asset == "task_datasets" else graph[asset].partitions
+        files = [str(project.store.published(asset, p).path(table)) for p in partitions]
+        return duckdb.sql(f"select {columns} from read_parquet({files}) order by all").fetchall()
+
+    posts = {r: (user, text) for r, user, text in rows("filtered_reddit", "record_id, user_id, text")}
+    comments = rows("filtered_reddit_comments", "record_id, user_id, context_id, context_title, context_text")
+    assert comments and all(c[2] in posts and c[3] is c[4] is None for c in comments)
+    context = {c[0]: c[2] for c in comments}
+    said = {r: text for r, text in rows("eligible_reddit", "record_id, text")}
+    shown = json.dumps([rows(a, "*", "samples" if a == "task_datasets" else "records") for a in commented], default=str)
+    assert not [r for r, text in said.items() if json.dumps(text)[1:-1][:200] in shown]
+    samples = rows("task_datasets", "target_record_id, record_ids, conversations, user_id, split", "samples")
+    for target, record_ids, conversations, user, split in samples:
+        author, text = posts[context[target]]
+        assert context[target] in record_ids and json.dumps(text, ensure_ascii=False)[1:-1] in conversations
+        assert split == split_of(user, 0.5) == split_of(author, 0.5)
+
+    answered = Counter(posts[post][0] for post in context.values())
+    author = answered.most_common(1)[0][0]
+    mine = {r for r, (user, _) in posts.items() if user == author}
+    tombstone = forget_user(project.profile, project.home, project.store, author, "")
+    assert sorted(h for hashes in tombstone.posts["reddit_comments"].values() for h in hashes) == sorted(map(user_hash, mine))
+    computed = run_graph(project, graph, [("task_datasets", pair)])
+    assert dummy.requests == asked and ("task_datasets", pair) in computed
+    left = {r for (r,) in rows("filtered_reddit_comments", "record_id")}
+    assert left == {c[0] for c in comments if c[1] != author and c[2] not in mine} < {*context}
+    reasons = Counter(r for (r,) in rows("filtered_reddit_comments", "reason", "dropped"))
+    assert reasons["post_not_filtered"] >= len({c[0] for c in comments if c[2] in mine and c[1] != author})
+    assert author not in published_text(project, graph)
+    assert not [s for s in rows("task_datasets", "record_ids", "samples") if mine & {*s[0]}]
+    assert run_graph(project, graph, [("task_datasets", pair)]) == []
 
 
 def _bought(reviews: set[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -45,6 +45,28 @@ def test_an_unknown_task_of_a_benchmark_names_the_nearest_one():
         parse_profile(LOCAL.replace(old, "<<: *choice, task: social_q"), "mine.yaml")
 
 
+def test_a_slice_of_comments_needs_the_slice_of_its_posts_and_no_file_of_its_own():
+    lonely = LOCAL.replace("      askdaily: {files: [askdaily_submissions.ndjson]}\n", "")
+    with pytest.raises(
+        ProfileError,
+        match=r"sources\.reddit_comments\.slices\.askdaily answers the slice `askdaily` of reddit, .* add sources\.reddit\.",
+    ):
+        parse_profile(lonely, "mine.yaml")
+    for old, source in (("RC_askdaily.ndjson", "reddit_comments"), ("shard_0.parquet", "twitter")):
+        with pytest.raises(ProfileError, match=rf"sources\.{source}\.slices\..*\.context_files is read by nobody"):
+            parse_profile(LOCAL.replace(f"[{old}]", f"[{old}], context_files: [posts.ndjson]"), "mine.yaml")
+
+
+def test_the_caps_of_a_source_stand_in_place_of_the_general_ones():
+    thresholds = load_profile("local").thresholds
+    assert thresholds.caps_of("twitter") == thresholds.caps
+    assert thresholds.caps_of("reddit_comments") == dict(thresholds.source_caps)["reddit_comments"] != thresholds.caps
+    again = type(thresholds).model_validate(thresholds.model_dump())
+    assert again.caps_of("reddit_comments") == thresholds.caps_of("reddit_comments")
+    with pytest.raises(ProfileError, match="unknown key `reddit_coments`; did you mean `reddit_comments`"):
+        parse_profile(LOCAL.replace("    reddit_comments: {max_users", "    reddit_coments: {max_users"), "mine.yaml")
+
+
 @pytest.mark.parametrize("pattern", ["../secret.ndjson", "/etc/passwd", "a/../../b.ndjson", "", "."])
 def test_a_pattern_that_leads_out_of_the_sources_folder_is_refused(pattern):
     text = LOCAL.replace("files: [askdaily_submissions.ndjson]", f"files: ['{pattern}']")

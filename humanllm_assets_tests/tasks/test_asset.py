@@ -126,6 +126,14 @@ def give_one_sample_the_other_split(samples: list[Row]) -> None:
     one["split"] = {"train": "test", "test": "train"}[one["split"]]
 
 
+def show_one_post_of_the_other_split(samples: list[Row]) -> None:
+    posts = {r["record_id"]: r for r in WORLD["records"] if r["source"] == "reddit"}
+    splits = {s["user_id"]: s["split"] for s in samples}
+    one = samples[0]
+    strange = (p for p in posts.values() if splits.get(p["user_id"], one["split"]) != one["split"])
+    one["record_ids"] = [*one["record_ids"], next(strange)["record_id"]]
+
+
 def put_one_target_at_the_end_of_its_persona(samples: list[Row]) -> None:
     one = next(s for s in samples if s["item_ids"] and s["target_record_id"])
     one["created_at"] = max(p["cutoff_at"] for p in WORLD["profiles"] if p["item_id"] in one["item_ids"])
@@ -149,6 +157,7 @@ LAWS = ("users_in_both_splits", "target_not_after_persona", "wrong_candidate_cou
         ("social_qa-reddit", lambda samples: None, None),
         ("item_selection-amazon", lambda samples: None, None),
         ("social_qa-reddit", give_one_sample_the_other_split, "users_in_both_splits"),
+        ("personalized_commenting-reddit_comments", show_one_post_of_the_other_split, "users_in_both_splits"),
         ("social_qa-reddit", put_one_target_at_the_end_of_its_persona, "target_not_after_persona"),
         ("social_qa-reddit", write_one_persona_from_its_target, "target_not_after_persona"),
         ("item_selection-amazon", take_one_candidate_away, "wrong_candidate_count"),

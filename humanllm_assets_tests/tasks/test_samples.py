@@ -192,6 +192,47 @@ def test_comment_history_is_one_to_five_earlier_comments_cut_at_300_words(built)
     assert lengths == {1, 2, 3, 4, 5}
 
 
+def test_a_comments_post_is_the_filtered_one_named_among_its_records_and_its_author_is_of_the_same_split(built, con):
+    posts = {r["record_id"]: r for r in WORLD["records"] if r["source"] == "reddit"}
+    answered = {c["record_id"]: posts[c["context_id"]] for c in WORLD["comments"]}
+    mine = built["personalized_commenting-reddit_comments"]
+    for s in mine:
+        post = answered[s["target_record_id"]]
+        assert f"<post>\n{post['text']}\n</post>" in orjson.loads(s["conversations"])[0]["value"]
+        assert post["record_id"] in s["record_ids"]
+        assert split_of(post["user_id"], 0.5) == s["split"]
+    assert {s["split"] for s in mine} == {"train", "test"}
+    plan_samples(con, "personalized_commenting-reddit_comments", LIMITS)
+    dropped = {r["record_id"]: r["reason"] for r in dropped_samples(con)}
+    apart = {
+        c["record_id"]
+        for c in WORLD["comments"]
+        if len({split_of(u, 0.5) for u in (c["user_id"], answered[c["record_id"]]["user_id"])}) > 1
+    }
+    assert apart and {c for c, reason in dropped.items() if reason == "author_in_other_split"} == apart
+
+
+def test_a_comment_whose_post_was_not_kept_is_no_sample(built):
+    sample = built["personalized_commenting-reddit_comments"][0]
+    target = next(c for c in WORLD["comments"] if c["record_id"] == sample["target_record_id"])
+    con = connect({**WORLD, "records": [r for r in WORLD["records"] if r["record_id"] != target["context_id"]]})
+    left = {s["target_record_id"] for s in samples(con, "personalized_commenting-reddit_comments")}
+    assert target["record_id"] not in left
+    gone = {r["record_id"] for r in dropped_samples(con) if r["reason"] == "post_not_filtered"}
+    assert gone == {c["record_id"] for c in WORLD["comments"] if c["context_id"] == target["context_id"]}
+
+
+def test_a_post_without_its_title_is_shown_with_it():
+    for text, shown in (("A day\n\nIt rained.", "A day\n\nIt rained."), ("It rained.", "A day\n\nIt rained.")):
+        post = record("reddit", "a", 0, title="A day", text=text)
+        comments = [record("reddit_comments", "a", n, context_id=post["record_id"]) for n in range(2)]
+        (sample,) = samples(
+            connect({**WORLD, "records": [post], "comments": comments, "profiles": WORLD["profiles"][:1]}),
+            "personalized_commenting-reddit_comments",
+        )
+        assert f"<post>\n{shown}\n</post>" in orjson.loads(sample["conversations"])[0]["value"]
+
+
 def test_ties_in_time_are_broken_by_record_id():
     same = [{**record("twitter", "u", n), "created_at": record("twitter", "u", 0)["created_at"]} for n in range(3)]
     con = connect({**WORLD, "records": same})

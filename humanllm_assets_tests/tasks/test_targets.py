@@ -100,9 +100,9 @@ def test_a_text_that_is_divided_has_forty_words(n, divided):
 
 
 def test_an_earlier_comment_of_300_words_is_shown_whole_and_one_of_301_is_cut():
-    post = {"context_title": "Post", "context_text": "Body"}
+    post = WORLD["records"][0]["record_id"]
     for n, expected in ((300, words(300)), (301, f"{words(300)} …")):
-        comments = [record("reddit_comments", "u", 0, **post, text=words(n)), record("reddit_comments", "u", 1, **post)]
+        comments = [record("reddit_comments", "u", i, context_id=post, text=words(n)) for i in range(2)]
         con = connect({**WORLD, "comments": comments})
         limits = Tasks(test_fraction=1.0)
         plan_samples(con, "personalized_commenting-reddit_comments", limits)

@@ -95,8 +95,8 @@ def rows(users: int = 8, records: int = 8, items: int = 40) -> dict[str, list[di
                 }
             )
         for n in range(records):
-            post = {"context_id": f"reddit:p{n}", "context_title": f"Post {n}", "context_text": f"Body of post {n}"}
-            comments.append(record("reddit_comments", user, n, **post, text=prose(u * 31 + n, 400 if n == 2 else 30)))
+            post = f"reddit:user{(u + n) % users:02d}{n}"
+            comments.append(record("reddit_comments", user, n, context_id=post, text=prose(u * 31 + n, 400 if n == 2 else 30)))
             item = (u * 3 + n * 5) % items
             reviews.append(
                 record("amazon", user, n, rating=4.0, context_id=f"item{item:02d}", context_title=f"Item number {item:02d}")
@@ -129,11 +129,12 @@ _TABLES: dict[str, Table] = {
 
 
 def connect(tables: dict[str, list[dict[str, Any]]], reverse: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection that holds the tables, and their Amazon records as the eligible ones."""
+    """A connection that holds the tables, their Amazon records as the eligible ones, and those of Reddit as posts."""
     con = duckdb.connect(config={"threads": 2})
     for name, content in tables.items():
         data = pa.Table.from_pylist(content[::-1] if reverse else content, schema=arrow_schema(_TABLES[name]))
         con.register(f"{name}_arrow", data)
         con.execute(f"create table {name} as select * from {name}_arrow")
     con.execute("create view eligible as select * from records where source = 'amazon'")
+    con.execute("create view posts as select * from records where source = 'reddit'")
     return con

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import itertools
 import json
@@ -290,12 +291,35 @@ def comment(number: int, target: dict[str, Any], author: str, body: str, **other
     return base | other
 
 
-def good_comments(crowd: list[Person], posts: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """(post, author, body): each person answers other people's posts out of her own experience."""
+def hash_name(name: str, prefix: str = "") -> str:
+    return hashlib.sha256(f"{prefix}reddit/{name}".encode()).hexdigest()
+
+
+def choose_known(crowd: list[Person]) -> set[str]:
+    """The authors whose posts most people answer: those whom the demo's caps choose, which go by the hash of the name. What nobody
+    filtered has no answers."""
+    return set(sorted((p.name for p in crowd[:PEOPLE]), key=hash_name)[:4])
+
+
+def is_of_first_half(name: str) -> bool:
+    """One of two halves of the crowd, each of which answers mostly itself: those whom the demo trains on, and those whom it tests
+    with. An answer from one half to the other is no sample."""
+    return int(hash_name(name, "split|")[0], 16) < 8
+
+
+def good_comments(crowd: list[Person], posts: list[dict[str, Any]], known: set[str]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """(post, author, body): each person answers other people's posts out of her own experience, mostly those that all read."""
     for person in crowd:
         others = [p for p in posts if p["author"] != person.name]
+        near = [p for p in others if p["author"] in known and is_of_first_half(p["author"]) == is_of_first_half(person.name)]
+        far = [p for p in others if p["author"] in known and is_of_first_half(p["author"]) != is_of_first_half(person.name)]
+        rest = [p for p in others if p["author"] not in known]
+        answered = [others[person.number]]
+        if person.number < PEOPLE:
+            answered = [p for group, n in ((near, len(near)), (far, 2), (rest, 2)) for p in person.rng.sample(group, n)]
+            person.rng.shuffle(answered)
         lessons = [f"I work as a {person.slots['job']}, and {person.job[1]}.", f"{person.hobby[1]}."]
-        for i, target in enumerate(person.rng.sample(others, 10 if person.number < PEOPLE else 1)):
+        for i, target in enumerate(answered):
             advice = texts.ADVICE[target["kind"]]
             lead = person.say("leads")
             lesson = lessons[i % 2]
@@ -306,7 +330,7 @@ def good_comments(crowd: list[Person], posts: list[dict[str, Any]]) -> Iterator[
 def reddit_comments(crowd: list[Person], posts: dict[str, list[dict[str, Any]]]) -> None:
     everything = [p for rows in posts.values() for p in rows]
     answers: dict[str, list[Any]] = {name: [] for name in SUBREDDITS}
-    for number, (target, author, body) in enumerate(good_comments(crowd, everything), start=1):
+    for number, (target, author, body) in enumerate(good_comments(crowd, everything, choose_known(crowd)), start=1):
         answers[target["subreddit"]].append(comment(number, target, author, body))
     for slice_number, (subreddit, rows) in enumerate(answers.items()):
         target, names = posts[subreddit][9], [p.name for p in crowd]
@@ -334,11 +358,7 @@ def reddit_comments(crowd: list[Person], posts: dict[str, list[dict[str, Any]]])
             b'{"id": "kffff", "author": "sundaypaper", "body": "cut of',
         ]
         suffix = ".ndjson" if slice_number == 0 else ".zst"
-        context: list[Any] = [{k: v for k, v in p.items() if k != "kind"} for p in posts[subreddit]]
-        context[11] |= {"selftext": "[removed]"}
-        context.append(b'{"id": "hbroken", "tit')
         write(f"reddit_comments/RC_{subreddit}{suffix}", json_lines(rows))
-        write(f"reddit_comments/RS_{subreddit}{suffix}", json_lines(context))
 
 
 # ---- Twitter ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""S5: comments of persons that say something about a known post."""
+"""S5: comments of persons that say something. What they answer is looked at later, when the posts are filtered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ def _list_rules(rules: CommentRules) -> list[Rule]:
         Rule("removed_text", "removed"),
         Rule("low_score", f"score IS NULL OR score < {rules.min_score}"),
         Rule("too_short", f"n_chars < {rules.min_chars}"),
-        Rule("post_not_found", "context_title IS NULL", needs_context=True),
     ]
 
 

@@ -198,8 +198,15 @@ def collect_ancestors(store: SnapshotStore, roots: Iterable[Snapshot]) -> Chain:
             if isinstance(found, Snapshot) and ref.key not in nodes:
                 nodes[ref.key] = found
                 todo.append(found)
-    chain = Chain(Key("", "", "", ""), nodes, {}, sorted(set(damage)))
-    for key in nodes:
+    chain = order(nodes.values())
+    chain.damage = sorted(set(damage))
+    return chain
+
+
+def order(snapshots: Iterable[Snapshot]) -> Chain:
+    """These snapshots alone. `depth` is the longest way from what has no parents among them, so that parents come before children."""
+    chain = Chain(Key("", "", "", ""), {s.key: s for s in snapshots})
+    for key in chain.nodes:
         _level(chain, key)
     return chain
 

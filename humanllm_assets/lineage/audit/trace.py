@@ -3,8 +3,10 @@
 A row belongs to a record when one of its id columns (`indexes.ID_COLUMNS`) holds the record's id, or the id of a row that belongs
 to the record and lies in a snapshot which the row's own snapshot was made from. So the answer follows the references between
 snapshots: a sample id that two versions of a data set share is not taken for one sample. A row that names the record as its
-context holds the record's text too; what is made from such a row is told apart (`via`). Nothing is known here about single assets
-or tables.
+context (a reply) and shows its text belongs to it; one that only names it does not, and what is made from it is told apart (`via`).
+Nothing is known here about single assets or tables.
+
+`follow` is the one walk: audits ask it for an answer, a takedown for what to delete (`removal/takedown.py`).
 
 By default the published snapshots are searched with everything that they were made from, because a checkpoint may have been
 trained on a data set that has been replaced since. What belongs here: finding. What does not: showing (`trace_view.py`).
@@ -35,7 +37,8 @@ _FILES_AT_ONCE = 50  # files in one query
 
 
 class Hit(NamedTuple):
-    """One row that was reached, without its texts. `via`: `own`, or `context`: derived from a reply to the record, not from it."""
+    """One row that was reached, without its texts. `via`: `own`, or `context`: a reply to the record without its text, or derived from
+    one."""
 
     key: Key
     table: str
@@ -78,23 +81,10 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
     """Follow a record, or a user with all records, through all snapshots of the scope."""
     chain, current, damage = choose_scope(store, all_versions)
     found = Trace(record_id or user_id or "", published=current, damage=damage)
-    start, known = {found.subject: "own"}, Rows()
     consumed: set[Key] = set()
-    reached: dict[Key, dict[str, str]] = {}  # per snapshot: ids that lead into it, each with `own` or `context`
-    with duckdb.connect() as con:
-        if user_id:  # the ids of records mean the same everywhere: others may have answered them in tables of another source
-            everywhere = {k: start for k in chain.nodes}
-            hits = _search(con, store.root, list(chain.nodes.values()), everywhere, user_id, known, first_column="record_id")
-            start = start | {str(h.row["record_id"]): "own" for h, *_ in hits}
-        for level in sorted(set(chain.depth.values())):
-            here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
-            for s in here:
-                reached[s.key] = _merged([start, *(reached[p] for p in chain.upstream(s.key))])
-            for same_row in list(_search(con, store.root, here, reached, user_id, known)):
-                for hit in same_row:
-                    _pass_on(hit, reached[hit.key])
-                    consumed |= {hit.key} if hit.table == "consumed" else set()
-                found.hits.append(max(same_row, key=lambda h: (h.via == "own", h.key in current)))
+    for same_row in follow(chain, found.subject, user_id, store.root):
+        consumed |= {h.key for h in same_row if h.table == "consumed"}
+        found.hits.append(max(same_row, key=lambda h: (h.via == "own", h.key in current)))
     found.models = _models(chain, consumed)
     found.raw = sorted({p for h in found.hits for p in chain.upstream(h.key) if p.asset.startswith("raw_")})
     if found.hits:
@@ -104,6 +94,35 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
             found.answers = journal.about(user) if user_id else journal.about(user, str(record_id))
             journal.close()
     return found
+
+
+def follow(chain: Chain, subject: str, user_id: str | None, indexes: Path | None = None) -> Iterator[list[Hit]]:
+    """Every row of the chain's snapshots that belongs to the subject, parents first; a row comes with one hit for every manifest of
+    its snapshot through which it is reached.
+
+    Args:
+        subject: id of a record or user.
+        user_id: the same, when it is a user, whose records are all followed.
+        indexes: the data home, whose indexes and manifests are trusted to tell what large tables hold; None: every table is read.
+
+    Raises:
+        duckdb.Error: a table cannot be read.
+    """
+    start, known = {subject: "own"}, _Known()
+    reached: dict[Key, dict[str, str]] = {}  # per snapshot: ids that lead into it, each with `own` or `context`
+    with duckdb.connect() as con:
+        if user_id:  # the ids of records mean the same everywhere: others may have answered them in tables of another source
+            everywhere = {k: start for k in chain.nodes}
+            hits = _search(con, indexes, list(chain.nodes.values()), everywhere, user_id, known, first_column="record_id")
+            start = start | {str(h.row["record_id"]): "own" for h, *_ in hits}
+        for level in sorted(set(chain.depth.values())):
+            here = [chain.nodes[k] for k, depth in chain.depth.items() if depth == level]
+            for s in here:
+                reached[s.key] = _merged([start, *(reached[p] for p in chain.upstream(s.key))])
+            for same_row in list(_search(con, indexes, here, reached, user_id, known)):
+                for hit in same_row:
+                    _pass_on(hit, reached[hit.key])
+                yield same_row
 
 
 def _pass_on(hit: Hit, ids: dict[str, str]) -> None:
@@ -137,11 +156,11 @@ def _models(chain: Chain, checkpoints: set[Key]) -> list[Key]:
 
 def _search(
     con: duckdb.DuckDBPyConnection,
-    home: Path,
+    home: Path | None,
     snapshots: list[Snapshot],
     reached: Mapping[Key, Mapping[str, str]],
     user: str | None,
-    known: Rows,
+    known: _Known,
     first_column: str = "",
 ) -> Iterator[list[Hit]]:
     """Rows of these snapshots that hold an id which leads into them. Equal small tables are read by one query.
@@ -157,36 +176,43 @@ def _search(
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Snapshot]] = {}
     for s in snapshots:
         for name, table in s.manifest.tables.items():
-            columns = read_columns(s, name)
+            if not table.rows or not s.path(name).is_file():
+                continue
+            columns = read_columns(s, name) if home else _describe(con, s.path(name))
             wanted = not first_column or next(iter(columns)) == first_column
-            if wanted and table.rows and list_id_expressions(name, columns) and s.path(name).is_file():
+            if wanted and list_id_expressions(name, columns):
                 groups.setdefault((name, tuple(columns.items())), []).append(s)
     for (table, columns), group in groups.items():
         by_file: dict[str, list[Snapshot]] = {}
         for s in group:
             by_file.setdefault(str(s.path(table)), []).append(s)
         ids = {f: _merged(reached[s.key] for s in same) for f, same in by_file.items()}
-        small = [f for f, same in by_file.items() if same[0].manifest.tables[table].rows < INDEX_FROM_ROWS]
+        small = [f for f, same in by_file.items() if not home or same[0].manifest.tables[table].rows < INDEX_FROM_ROWS]
         large = {f: same[0] for f, same in by_file.items() if f not in small}
         places = _scan(con, small, table, dict(columns), _merged(ids[f] for f in small)) if small else set()
-        if large:
+        if home and large:
             places |= _look_up(con, home, large, table, dict(columns), _merged(ids[f] for f in large), user)
-        _fetch(con, places, [c for c, _ in columns if c not in TEXTS], known)
-        for file, number in sorted(places):
-            row = known[file, number]
-            keys = [s.key for s in by_file[file]]
-            if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, reached[k]))]:
+        _fetch(con, places, [c for c, _ in columns], known)
+        for place in sorted(places):
+            row, shows = known.rows[place], place in known.showing
+            keys = [s.key for s in by_file[place[0]]]
+            if hits := [Hit(k, table, row, via) for k in keys if (via := _via(table, row, shows, reached[k]))]:
                 yield hits
 
 
-def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
-    """How a row is reached, or None when no id of it leads here: the exact test behind every query."""
+def _describe(con: duckdb.DuckDBPyConnection, file: Path) -> dict[str, str]:
+    return dict(r[:2] for r in con.execute(f"describe select * from {parquet([file])}").fetchall())
+
+
+def _via(table: str, row: Mapping[str, Any], shows: bool, ids: Mapping[str, str]) -> str | None:
+    """How a row is reached, or None when no id of it leads here: the exact test behind every query. `shows`: the row holds the text
+    of its context."""
     ways = set()
     for column in ID_COLUMNS:
         value = row.get(column)
         for one in value if isinstance(value, list) else [value]:
             way = ids.get(one) if isinstance(one, str) else None
-            if way and column != "context_id":
+            if way and (shows or column != "context_id"):
                 ways.add(way)
             elif way == "own":
                 ways.add("context")
@@ -196,7 +222,14 @@ def _via(table: str, row: Mapping[str, Any], ids: Mapping[str, str]) -> str | No
 
 
 Places = set[tuple[str, int]]  # file, row in it from 0
-Rows = dict[tuple[str, int], dict[str, Any]]
+
+
+@dataclass
+class _Known:
+    """Rows that were read, without their texts, and which of them show the text of their context."""
+
+    rows: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    showing: Places = field(default_factory=set)
 
 
 def _listed(ids: Iterable[object]) -> str:
@@ -257,12 +290,14 @@ def _look_up(
     return found
 
 
-def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str], known: Rows) -> None:
+def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str], known: _Known) -> None:
     """Add the rows at these places to `known`, reading none twice."""
     numbers: dict[str, list[int]] = {}
-    for file, number in sorted(places - known.keys()):
+    for file, number in sorted(places - known.rows.keys()):
         numbers.setdefault(file, []).append(number)
-    listed = ", ".join(f'"{c}"' for c in columns)
+    names = [c for c in columns if c not in TEXTS]
+    texts = ", ".join(c for c in ("context_title", "context_text") if c in columns)
+    listed = ", ".join([f"coalesce({texts}, null) is not null" if texts else "false", *(f'"{c}"' for c in names)])
     parts = [
         f"select filename, file_row_number, {listed} from {_source([file])} where file_row_number in ({', '.join(map(str, batch))})"
         for file, mine in numbers.items()
@@ -270,8 +305,9 @@ def _fetch(con: duckdb.DuckDBPyConnection, places: Places, columns: list[str], k
     ]
     for start in range(0, len(parts), _FILES_AT_ONCE):
         cursor = con.execute(" union all ".join(parts[start : start + _FILES_AT_ONCE]))
-        for file, number, *values in cursor.fetchall():
-            known[file, number] = dict(zip(columns, values, strict=True))
+        for file, number, shows, *values in cursor.fetchall():
+            known.rows[file, number] = dict(zip(names, values, strict=True))
+            known.showing |= {(file, number)} if shows else set()
 
 
 # ---- when nothing is found -------------------------------------------------------------------------------------------

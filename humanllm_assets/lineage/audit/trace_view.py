@@ -44,7 +44,7 @@ def print_trace(store: SnapshotStore, kind: str, found: Trace, echo: Echo) -> No
     lines: dict[tuple[Key, str, str], list[dict[str, Any]]] = {}
     for h in found.hits:
         lines.setdefault((h.key, h.table, h.via), []).append(h.row)
-    for via, title in (("own", ""), ("context", "What others wrote about it, which holds its text as context:")):
+    for via, title in (("own", ""), ("context", "What others wrote in answer to it, without its text:")):
         mine = {k: v for k, v in lines.items() if k[2] == via}
         if not mine:
             continue

@@ -1,7 +1,7 @@
 """Takedown: what holds a user, forgetting the user, and deleting what is left of the user (docs/takedown.md).
 
-`find_holdings` looks at every snapshot on disk: rows with the user's id, the samples that a checkpoint consumed in training, and
-what descends from them. `forget` writes a tombstone, which makes exactly the user's partitions stale; the graph then rebuilds
+`find_holdings` looks at every snapshot on disk, by the walk that `humanllm audit user` answers from (`audit/trace.py`): rows about
+the user and of others that show the user's text, the samples that a checkpoint consumed in training, and what descends from them. `forget` writes a tombstone, which makes exactly the user's partitions stale; the graph then rebuilds
 without the user, asking no model. `purge` deletes what is no longer published: snapshots, answers, work folders, pages.
 
 What belongs here: finding and deleting. What does not: the rules that honour a tombstone (`tombstones.py`, `filtering/`).
@@ -15,7 +15,7 @@ import itertools
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from humanllm_assets.lineage.audit.chain import order
 from humanllm_assets.lineage.audit.indexes import index_folder
+from humanllm_assets.lineage.audit.trace import Hit, follow
 from humanllm_assets.lineage.inventory import Inventory, take_inventory
 from humanllm_assets.lineage.items import Item
 from humanllm_assets.lineage.manifests import PURGED, Key, Snapshot
@@ -93,28 +95,41 @@ def check_user(profile: Profile, user: str) -> str:
 # ---- what holds a user -----------------------------------------------------------------------------------------------
 
 
-def find_holdings(inventory: Inventory, user: str) -> list[Holding]:
+def find_hits(inventory: Inventory, user: str) -> list[Hit]:
+    """Every row on disk that belongs to a user, by reading all tables; a reply that only names the user's record is none.
+
+    Raises:
+        duckdb.Error: a table cannot be read.
+    """
+    found = follow(order(inventory.snapshots.values()), user, user)
+    return [hit for same_row in found for hit in same_row if hit.via == "own"]
+
+
+def find_holdings(inventory: Inventory, user: str, hits: Iterable[Hit] | None = None) -> list[Holding]:
     """Every snapshot on disk that holds a user, parents first within the graph; published ones before retained ones.
 
-    A snapshot holds the user when one of its tables has a row with the user's id, when it is a checkpoint that consumed a sample
-    of the user, or when it was made from a snapshot that holds the user (a merged model, an answer to a question, a report). For
-    checkpoints the consumed samples decide alone: a user of the test split was not trained on.
+    A snapshot holds the user when one of its tables has a row that belongs to the user, or when it was made from a snapshot that
+    holds the user (a merged model, an answer to a question, a report). For checkpoints the consumed samples decide alone: a user of
+    the test split was not trained on. Rows about others that belong to the user, because they show the user's text, are counted as
+    `<table> of others`.
+
+    Args:
+        hits: of `find_hits`, when they are there already.
     """
     snapshots = inventory.snapshots
-    rows = _rows_of_user(snapshots.values(), user)
+    rows: dict[Key, dict[str, int]] = {}
+    for hit in find_hits(inventory, user) if hits is None else hits:
+        name = hit.table if hit.row.get("user_id", user) in (user, None) else f"{hit.table} of others"
+        counts = rows.setdefault(hit.key, {})
+        counts[name] = counts.get(name, 0) + 1
     holds: dict[Key, bool] = {}
 
     def is_holding(key: Key) -> bool:
         if key not in holds:
             holds[key] = False  # a manifest never descends from itself
             if snapshot := snapshots.get(key):
-                upstream = [ref.key for ref in snapshot.manifest.upstream]
-                if snapshot.manifest.trained:
-                    if consumed := _consumed(snapshot, [snapshots[k] for k in upstream if k in snapshots], user):
-                        rows[key] = {"consumed": consumed}
-                    holds[key] = key in rows
-                else:
-                    holds[key] = key in rows or any(map(is_holding, upstream))
+                upstream = [] if snapshot.manifest.trained else [ref.key for ref in snapshot.manifest.upstream]
+                holds[key] = key in rows or any(map(is_holding, upstream))
         return holds[key]
 
     order = {name: i for i, name in enumerate(inventory.graph.nodes)}
@@ -136,76 +151,22 @@ def find_unreadable(profile: Profile, store: SnapshotStore, user: str) -> dict[s
         return dict(con.execute(query, [name]).fetchall())
 
 
-def _rows_of_user(snapshots: Iterable[Snapshot], user: str) -> dict[Key, dict[str, int]]:
-    """Rows with the user's id, by manifest and table; and, as `<table> of others`, rows about others that were made from the
-    user's records (a benchmark's question with the user's text as a wrong option) or show them (a comment with the post that it
-    answers). One query per table of an asset."""
-    files: dict[tuple[str, str], dict[str, list[Key]]] = {}
-    for s in snapshots:
-        for table in s.manifest.tables:
-            if s.path(table).is_file():
-                files.setdefault((s.manifest.asset, table), {}).setdefault(str(s.path(table)), []).append(s.key)
-    found: dict[Key, dict[str, int]] = {}
-    with duckdb.connect() as con:
-        con.execute("create table theirs (record_id varchar)")
-        with_records = []
-        for (_, table), keys in files.items():
-            listed = parquet(keys, "filename", "union_by_name")
-            columns = {r[0] for r in con.execute(f"describe select * from {listed}").fetchall()}
-            if "user_id" not in columns:
-                continue
-            _add_rows(con, found, table, keys, f"from {listed} where user_id = $1", user)
-            if "record_id" in columns:
-                con.execute(f"insert into theirs select distinct record_id from {listed} where user_id = $1", [user])
-            if "record_ids" in columns:
-                with_records.append((table, keys, listed, "list_has_any(record_ids, (select list(record_id) from theirs))"))
-            elif {"context_id", "context_title", "context_text"} <= columns:
-                shown = "context_id in (from theirs) and coalesce(context_title, context_text) is not null"
-                with_records.append((table, keys, listed, shown))
-        for table, keys, listed, condition in with_records:
-            others = f"from {listed} where user_id <> $1 and {condition}"
-            _add_rows(con, found, f"{table} of others", keys, others, user)
-    return found
-
-
-def _add_rows(
-    con: duckdb.DuckDBPyConnection,
-    found: dict[Key, dict[str, int]],
-    name: str,
-    keys: Mapping[str, Sequence[Key]],
-    rows: str,
-    user: str,
-) -> None:
-    for file, n in con.execute(f"select filename, count(*) {rows} group by 1", [user]).fetchall():
-        for key in keys[file]:
-            found.setdefault(key, {})[name] = n
-
-
-def _consumed(checkpoint: Snapshot, upstream: Iterable[Snapshot], user: str) -> int:
-    """Samples of the user that a training run consumed: rows of `consumed` whose sample or record is the user's."""
-    ids = {"samples": "sample_id", "records": "record_id"}  # of task_datasets, and of filtered_* (raw continuation)
-    theirs = [
-        f"select {column} from {parquet([s.path(table)])} where user_id = $1"
-        for s in upstream
-        for table, column in ids.items()
-        if table in s.manifest.tables and s.path(table).is_file()
-    ]
-    if not theirs or not checkpoint.path("consumed").is_file():
-        return 0
-    with duckdb.connect() as con:
-        consumed = parquet([checkpoint.path("consumed")])
-        query = f"select count(*) from {consumed} where sample_id in ({' union all '.join(theirs)})"
-        return con.execute(query, [user]).fetchall()[0][0]
-
-
 # ---- forgetting ------------------------------------------------------------------------------------------------------
 
 
-def forget(profile: Profile, home: Home, user: str, reason: str, slots: Mapping[str, list[str]]) -> Tombstone:
+def forget(
+    profile: Profile,
+    home: Home,
+    user: str,
+    reason: str,
+    slots: Mapping[str, list[str]],
+    posts: Mapping[str, Mapping[str, list[str]]],
+) -> Tombstone:
     """Write the user's tombstone; a user who has one keeps it.
 
     Args:
         slots: by source the slices in which the user holds one of the slots that the caps allow, and which stays empty.
+        posts: by source and slice the SHA-256 of the ids of the user's filtered records, whose answers there keep their places.
 
     Raises:
         TakedownError: the text is no user id.
@@ -217,7 +178,7 @@ def forget(profile: Profile, home: Home, user: str, reason: str, slots: Mapping[
             if (known.site, known.user_sha256) == (site, hashed):
                 return known
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        tombstone = Tombstone(site=site, user_sha256=hashed, reason=reason, forgotten_at=now, slots=dict(slots))
+        tombstone = Tombstone(site=site, user_sha256=hashed, reason=reason, forgotten_at=now, slots=slots, posts=posts)
         tombstones.append(tombstone)
     return tombstone
 
@@ -283,7 +244,8 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str, say: Callab
         raise TakedownError(f"{user} is not forgotten yet, so the next run would bring it back; run: humanllm forget {user}")
     found = take_inventory(graph, store)
     _refuse_damage(found, user)
-    held = find_holdings(found, user)
+    hits = find_hits(found, user)
+    held = find_holdings(found, user, hits)
     if reason := explain_wait(graph, held, user):
         raise TakedownError(reason)
     staying = {found.snapshots[k].folder for k in found.published}
@@ -309,7 +271,7 @@ def purge(graph: Graph, home: Home, store: SnapshotStore, user: str, say: Callab
     mentions = Mentions([user, *ids], haystack.find_text)
     pages = {home.data_docs / page for h in gone.values() for page in list_docs_pages(h.snapshot.manifest.verdict)}
     receipt["pages"] = _delete_pages(home, {p for p in pages if p.is_file()}, mentions)
-    receipt["training"] = _delete_training(home, user)
+    receipt["training"] = _delete_training(home, user, {str(h.row["sample_id"]) for h in hits if "sample_id" in h.row})
     for leftover in [*store.root.glob("snapshots/*/*/.*"), *home.scratch.glob("*"), *index_folder(home.root).glob("*")]:
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -435,13 +397,17 @@ def _delete_pages(home: Home, pages: set[Path], mentions: Mentions) -> list[str]
     return hashes
 
 
-def _delete_training(home: Home, user: str) -> list[str]:
-    """Delete the work folders of training runs whose data hold the user; returns their recipes."""
+def _delete_training(home: Home, user: str, samples: Collection[str]) -> list[str]:
+    """Delete the work folders of training runs whose data hold the user, in samples of the user or these; returns their recipes."""
     deleted = []
     for data in sorted(home.training.glob("*/samples.parquet")):
         with duckdb.connect() as con:
-            query = f"select count(*) from {parquet([data])} where user_id = ?"
-            if con.execute(query, [user]).fetchall()[0][0]:
+            columns = {r[0] for r in con.execute(f"describe select * from {parquet([data])}").fetchall()}
+            shown = con.execute(f"select * from {parquet([data])} where user_id = ? limit 1", [user]).fetchall()
+            if "sample_id" in columns:
+                query = f"select * from {parquet([data])} where sample_id in (select unnest(?)) limit 1"
+                shown += con.execute(query, [sorted(samples)]).fetchall()
+            if shown:
                 shutil.rmtree(data.parent)
                 deleted.append(data.parent.name)
     return deleted

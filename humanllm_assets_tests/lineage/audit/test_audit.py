@@ -18,7 +18,9 @@ from humanllm_assets.lineage.audit.chain import AuditError, resolve, walk
 from humanllm_assets.lineage.audit.checkpoint import make_report, read_consumed
 from humanllm_assets.lineage.audit.diff import compare
 from humanllm_assets.lineage.audit.verify import verify
+from humanllm_assets.lineage.inventory import take_inventory
 from humanllm_assets.lineage.manifests import version_of
+from humanllm_assets.lineage.removal.takedown import find_holdings
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.sql import Column
 from humanllm_assets_tests.lineage.audited import EVERYTHING, RECIPE, Audited
@@ -336,6 +338,22 @@ def test_a_sample_id_of_two_versions_is_not_taken_for_one_sample(made):
     assert [h.row["reason"] for h in found.hits if h.key in found.published and h.table == "dropped"] == ["harmful"]
     assert {k.asset for k in found.models} == {"merged_model", "benchmark_scores"}
     assert trace.trace(made.store, record_id=gone).models == []
+
+
+def test_forgetting_a_user_finds_what_the_audit_finds_models_included(made):
+    """The user of the test split was trained on all the same, in samples of others that show the user's record."""
+    inventory, shown = take_inventory(made.graph(), made.store), set()
+    for user in (f"reddit/u{n}" for n in range(6)):
+        held = find_holdings(inventory, user)
+        found = trace.trace(made.store, user_id=user, all_versions=True)
+        rows = {h.key[:3] for h in found.hits if h.via == "own"}
+        assert {h.snapshot.key[:3] for h in held if h.rows} == rows, user
+        trained = {k[:3] for k in [*(h.key for h in found.hits if h.table == "consumed"), *found.models]}
+        models = ("sft_checkpoint", "merged_model")
+        assert {h.snapshot.key[:3] for h in held if h.item.asset in models} == {k for k in trained if k[0] in models}, user
+        samples = [h.row for h in found.hits if h.table == "samples" and h.via == "own"]
+        shown |= {user} if trained and all(s["user_id"] != user for s in samples if s["split"] == "train") else set()
+    assert shown == {"reddit/u3"}
 
 
 def test_an_unknown_record_or_user_is_one_sentence_with_near_names(made):

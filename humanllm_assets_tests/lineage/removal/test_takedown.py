@@ -136,6 +136,10 @@ def test_after_a_purge_nothing_below_the_home_tells_of_the_user(world):
     home, store = world.project.home, world.project.store
     home.training.joinpath("a", "work").mkdir(parents=True)
     duckdb.sql(f"copy (select '{USER}' as user_id) to '{home.training}/a/samples.parquet' (format parquet)")
+    home.training.joinpath("b", "work").mkdir(parents=True)  # holds a sample made from the user's record, under another's name
+    samples = store.published("task_datasets", "social_qa-reddit").path("samples")
+    shown = f"select sample_id, 'reddit/x' as user_id from read_parquet('{samples}') where user_id = '{USER}' limit 1"
+    duckdb.sql(f"copy ({shown}) to '{home.training}/b/samples.parquet' (format parquet)")
     home.data_docs.mkdir()
     (home.data_docs / "page.html").write_text(f"<td>{USER}#persona</td>")
     leftover = store.partition_folder("filtered_reddit", "one") / ".writing-dead"
@@ -150,7 +154,7 @@ def test_after_a_purge_nothing_below_the_home_tells_of_the_user(world):
     assert files_with(home.root, NAME) == []
     assert files_with(home.root, NAMES[-1]) != [], "the search finds what is there"
     content = json.loads(receipt.read_text())
-    assert content["complete"] and content["takedown"] == user_hash(USER) and content["training"] == ["a"]
+    assert content["complete"] and content["takedown"] == user_hash(USER) and content["training"] == ["a", "b"]
     assert len(content["answers"]) > 4 * RECORDS and len(content["pages"]) == 1
     assert world.run() == [] and world.computed == []
     assert holdings(world.graph, store, USER) == []
