@@ -3,6 +3,8 @@
     python benchmarks/filtering.py                                  100,000 rows in every packing, k-core of 1M pairs
     python benchmarks/filtering.py --scale 1,10,30                  does memory grow with the slice?
     python benchmarks/filtering.py --pairs 10000000,100000000       the k-core alone at two sizes, with --cases kcore
+    python benchmarks/filtering.py --paper --cases zst,parquet,xml,amazon,kcore --scale 1,3,10 --pairs 1000000,3000000,10000000
+                                                                    hours, memory and disk for the paper's 707M raw texts
     python benchmarks/filtering.py --peers polars,datatrove --python /path/to/their/environment/bin/python
 
 The rows are invented and seeded: submissions with 80 fields as in the monthly dumps (3 KB each), reviews as in Amazon's files, blogs
@@ -24,6 +26,7 @@ import os
 import random
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,11 +36,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CASES = ("ndjson", "gz", "zst", "amazon", "xml", "kcore")
+CASES = ("ndjson", "gz", "zst", "parquet", "amazon", "xml", "kcore")
 PEERS = ("polars", "pandas", "datatrove")
 BLOCK = 20_000  # rows that are drawn; more rows are these again with other ids, users and first words
 MARK = b"@@REP@"  # stands where a repetition differs
 POSTS_PER_BLOG = 35
+PAPER = {
+    "zst": 47_200_000,
+    "parquet": 88_100_000,
+    "xml": 681_000,
+    "amazon": 571_540_000,
+    "kcore": 571_540_000,
+}  # raw texts, Table A1
 _LINE = "{case:<8}{rows:>12}  {who:<10}{kept:>11}{cpu:>10}{wall:>10}{speed:>12}{ratio:>7}{memory:>10}{disk:>11}"
 
 # ---- invented rows ---------------------------------------------------------------------------------------------------
@@ -182,6 +192,27 @@ def make_blogs(folder: Path, posts: int) -> Path:
     return folder
 
 
+def make_tweets(path: Path, rows: int) -> Path:
+    """One in 20 is as long as the rules ask for."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = random.Random(0)
+    words = make_words(rng)
+    texts = [make_text(rng, words, 400 if i % 10 == 0 else 110) for i in range(min(rows, BLOCK))]
+    with pq.ParquetWriter(
+        path, pa.schema({"user": pa.string(), "id": pa.int64(), "tweet": pa.string(), "date": pa.string()})
+    ) as out:
+        for start in range(0, rows, BLOCK):
+            ids = range(start, min(start + BLOCK, rows))
+            users = [f"user{i // 4}" for i in ids]
+            tweets = [f"{i} {text}" for i, text in zip(ids, texts, strict=False)]
+            out.write(
+                pa.table({"user": users, "id": list(ids), "tweet": tweets, "date": ["2021-02-24T07:21:17+00:00"] * len(ids)})
+            )
+    return path
+
+
 def make_pairs(path: Path, pairs: int) -> Path:
     """User and item numbers; few users buy much, few items are bought often, as on Amazon: 10 pairs per user, 12 per item."""
     import duckdb
@@ -200,6 +231,8 @@ def make_case(case: str, rows: int, folder: Path) -> Path:
         )
     if case == "amazon":
         return make_lines(folder / f"reviews_{rows}.jsonl", draw_reviews, rows)
+    if case == "parquet":
+        return make_tweets(folder / f"tweets_{rows}.parquet", rows)
     if case == "kcore":
         return make_pairs(folder / f"pairs_{rows}.parquet", rows)
     return make_blogs(folder / f"blogs_{rows}", rows)
@@ -228,7 +261,7 @@ def run_ours(case: str, path: Path, work: Path) -> int:
     from humanllm_assets.tables import DROPPED, QUARANTINE, RECORDS
     from resources.thresholds import Thresholds
 
-    source = {"amazon": "amazon", "xml": "blogger"}.get(case, "reddit")
+    source = {"amazon": "amazon", "xml": "blogger", "parquet": "twitter"}.get(case, "reddit")
     thresholds: Any = Thresholds().rules_of(source)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     with connect(work) as con:
@@ -454,7 +487,7 @@ def show(cost: Cost, baseline: float | None) -> str:
 def contestants_of(case: str, peers: Sequence[str]) -> list[str]:
     if case == "kcore":
         return ["kcore"]
-    if case in ("zst", "xml"):
+    if case in ("zst", "parquet", "xml"):
         return ["ours"]
     return ["ours", "duckdb", *(peers if case == "ndjson" else [])]
 
@@ -485,6 +518,31 @@ def measure_all(arguments: argparse.Namespace, folder: Path) -> list[Cost]:
     return found
 
 
+def fit(costs: Sequence[Cost], value: Callable[[Cost], float], rows: int) -> float:
+    """A value at another number of rows, by the straight line through the measured ones; the mean per row where there is one size."""
+    xs, ys = [cost.rows for cost in costs], [value(cost) for cost in costs]
+    if len({*xs}) < 2:
+        return ys[0] / xs[0] * rows
+    slope, start = statistics.linear_regression(xs, ys)
+    return start + slope * rows
+
+
+def print_paper(found: Sequence[Cost]) -> None:
+    """What the paper's raw texts would take. Memory does not grow with rows but for the k-core, which keeps to its limit."""
+    print("\nthe paper's raw texts, from the sizes above:")
+    print(f"{'case':<8}{'rows':>13}{'CPU hours':>11}{'hours here':>12}{'memory':>10}{'disk':>10}  measured at")
+    hours = [0.0, 0.0]
+    for case, rows in PAPER.items():
+        costs = [cost for cost in found if cost.case == case and cost.who in ("ours", "kcore")]
+        if costs:
+            cpu, wall = (fit(costs, value, rows) / 3600 for value in (lambda c: c.cpu, lambda c: c.wall))
+            hours = [hours[0] + cpu, hours[1] + wall]
+            memory, disk = max(cost.memory for cost in costs), fit(costs, lambda c: c.disk, rows)
+            sizes = ", ".join(f"{cost.rows:,}" for cost in costs)
+            print(f"{case:<8}{rows:>13,}{cpu:>11.2f}{wall:>12.2f}{memory / 1e9:>7.2f} GB{max(disk, 0) / 1e9:>7.1f} GB  {sizes}")
+    print(f"{'all':<8}{'':>13}{hours[0]:>11.2f}{hours[1]:>12.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure reading and filtering.")
     numbers = lambda text: [int(n) for n in text.split(",")]  # noqa: E731
@@ -495,6 +553,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=lambda text: text.split(","), default=[], help=", ".join(PEERS))
     parser.add_argument("--python", help="interpreter of an environment that has the peers")
+    parser.add_argument("--paper", action="store_true", help="what the paper's 707M raw texts would take")
     parser.add_argument("--folder", type=Path, help="where to write; default: the system's temporary folder")
     parser.add_argument("--worker", choices=list(CONTESTANTS), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -506,7 +565,9 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(unknown)}")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="filtering-") as folder:
-        measure_all(arguments, Path(folder))
+        found = measure_all(arguments, Path(folder))
+    if arguments.paper:
+        print_paper(found)
 
 
 if __name__ == "__main__":

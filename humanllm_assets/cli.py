@@ -122,6 +122,20 @@ def status(profile: ProfileOption = None) -> None:
 
 
 @app.command()
+def sources(
+    names: Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help="such as reddit; none = all")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="names, sizes and layouts alone: read no rows")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """List the source files of each slice: layouts, rows, users, time span, problems. Ends with 1 when there are problems."""
+    from humanllm_assets.commands.sources import show_sources
+
+    loaded, home = _profile(profile)
+    raise typer.Exit(show_sources(loaded, home, names or [], quick=quick, as_json=as_json, echo=typer.echo))
+
+
+@app.command()
 def demo(profile: ProfileOption = None) -> None:
     """Run the whole graph and print what came out; a second time computes nothing."""
     from humanllm_assets.commands.materialize import bring_up_to_date

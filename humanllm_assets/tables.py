@@ -273,6 +273,18 @@ SUMMARY = define_table(
     ("high", "DOUBLE", "upper end"),
     ("n", "INTEGER", "questions"),
 )
+FUNNEL_RATES = define_table(
+    ("rate", "VARCHAR", "source, stage and rule"),
+    ("source", "VARCHAR", "source"),
+    ("stage", "VARCHAR", "filtering (rules and labels), rules, labels, qc_users, qc_scenarios or qc_social_qa"),
+    ("rule", "VARCHAR", "reason of one rule; null for the whole stage"),
+    ("entered", "BIGINT", "rows that reached it"),
+    ("kept", "BIGINT", "rows that it kept"),
+    ("share", "DOUBLE", "kept / entered; null when nothing reached it"),
+    ("paper", "DOUBLE", "the paper's share; null where it prints none"),
+    ("low", "DOUBLE", "least share of the profile's band; null without one"),
+    ("high", "DOUBLE", "highest share of the band"),
+)
 REPORT_ROWS = define_table(
     ("section", "VARCHAR", "table of the report"),
     ("row", "VARCHAR", "row"),

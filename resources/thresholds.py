@@ -6,17 +6,47 @@ is identity.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model
 
 from resources.sources import SOURCES
 from resources.strict import Strict
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ordered(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] > band[1]:
+        raise ValueError("a band is [lowest share, highest share]")
+    return band
+
+
+Band = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
+
+
+class SourceBands(Strict):
+    """Contract of the funnel, a warning: the share of its rows that a stage of a source keeps lies in this band; null = no band.
+
+    `filtering`: rules and labels together, of raw texts; `rules`, `labels`: each of the rows that reached it; `qc_*`: of what was
+    synthesized; `by_rule`: of the rows that reached a rule, by its reason.
+    """
+
+    filtering: Band | None = None
+    rules: Band | None = None
+    labels: Band | None = None
+    qc_users: Band | None = None
+    qc_scenarios: Band | None = None
+    qc_social_qa: Band | None = None
+    by_rule: dict[str, Band] = {}
+
+
 if TYPE_CHECKING:
     Rules = Strict
+    Bands = Strict
 else:  # one field per source, so that a profile's keys are checked and a contract can name `rules.reddit.min_chars`
     Rules = create_model("Rules", __base__=Strict, **{name: (facts.rules, facts.rules()) for name, facts in SOURCES.items()})
+    Bands = create_model("Bands", __base__=Strict, **{name: (SourceBands, SourceBands()) for name in SOURCES})
 
 
 class Labels(Strict):
@@ -95,6 +125,11 @@ class Thresholds(Strict):
     qc: Qc = Qc()
     failures: Failures = Failures()
     tasks: Tasks = Tasks()
+    bands: Bands = Bands()
+
+    def bands_of(self, source: str) -> SourceBands:
+        """The bands of a source's shares in the funnel."""
+        return dict(self.bands)[source]
 
     def rules_of(self, source: str) -> Strict:
         """The thresholds of a source's rules, of the type that `resources/sources.py` declares for it."""

@@ -17,15 +17,26 @@ from humanllm_assets.evaluation.contest import Contest, contestant_role
 from humanllm_assets.evaluation.funnel_inputs import funnel_inputs
 from humanllm_assets.evaluation.funnel_report import funnel_report
 from humanllm_assets.evaluation.paper import page_files
+from humanllm_assets.filtering.rule import reasons
 from humanllm_assets.lineage.nodes import Dep, Node, StepError, every
 from humanllm_assets.partitions import Partitions, parse_score_key
 from humanllm_assets.sql import read_rows
-from humanllm_assets.tables import ANSWERS, APPLICATION_ANSWERS, BENCHMARK_ITEMS, CONTESTANTS, FAILURES, REPORT_ROWS, SUMMARY
+from humanllm_assets.tables import (
+    ANSWERS,
+    APPLICATION_ANSWERS,
+    BENCHMARK_ITEMS,
+    CONTESTANTS,
+    FAILURES,
+    FUNNEL_RATES,
+    REPORT_ROWS,
+    SUMMARY,
+)
 from humanllm_assets.training.assets import model_weights
 from resources.files import FileHashes
 from resources.models import model_folder, weights_digest
 from resources.profile import TASKS, ProfileError, resolve_path
 from resources.sources import SOURCES
+from resources.thresholds import SourceBands
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -280,15 +291,32 @@ def _declare_funnel_report(parts: Partitions) -> Node:
         description="How many records, users, scenarios and questions each stage kept, and why it dropped the rest, beside the paper's "
         "Table A1 (V6). An HTML page.",
         kinds=frozenset({"html"}),
-        tables={"rows": REPORT_ROWS},
+        tables={"rows": REPORT_ROWS, "rates": FUNNEL_RATES},
         deps=tuple(deps),
-        identity=lambda _: {**_report_identity(parts.profile), "sources": {s: _row_of(s) for s in parts.sources}},
+        identity=lambda _: {
+            **_report_identity(parts.profile),
+            "sources": {s: _row_of(s) for s in parts.sources},
+            "bands": {s: _known_bands(parts.profile, s) for s in parts.sources},
+            "rules": {s: reasons(s, parts.profile.thresholds.rules_of(s)) for s in parts.sources},
+        },
         compute=_funnel_report,
+        contract=Contract.load("funnel_report", parts.profile.thresholds),
     )
 
 
+def _known_bands(profile: Profile, source: str) -> SourceBands:
+    """Raises ProfileError for a band of a rule that the source does not have: it would never warn."""
+    bands, rules = profile.thresholds.bands_of(source), reasons(source, profile.thresholds.rules_of(source))
+    if unknown := sorted({*bands.by_rule} - {*rules}):
+        where = f"thresholds.bands.{source}.by_rule"
+        raise ProfileError(f"{where} names `{unknown[0]}`, which is no rule of {source}; its rules are {', '.join(rules)}")
+    return bands
+
+
 def _funnel_report(step: Step) -> None:
-    _publish_report(step, "funnel_report.html", *funnel_report(funnel_inputs(step)))
+    inputs = funnel_inputs(step)
+    _publish_report(step, "funnel_report.html", *funnel_report(inputs))
+    step.write("rates", inputs.rates)
 
 
 def _declare_benchmark_report(parts: Partitions) -> Node:

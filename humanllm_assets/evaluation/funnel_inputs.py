@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from humanllm_assets.evaluation.funnel_rates import STAGES, Rate, rate_rows, rule_rates
 from humanllm_assets.evaluation.funnel_report import Drop, FunnelInputs, ScoreCount, Stage
 from humanllm_assets.evaluation.report_context import describe_context
+from humanllm_assets.filtering.rule import reasons
 from humanllm_assets.partitions import parse_pair
 from resources.item_kinds import METRICS
 
@@ -21,9 +23,17 @@ def funnel_inputs(step: Step) -> FunnelInputs:
     stages: list[Stage] = []
     drops: Counter[tuple[str, str, str]] = Counter()
     scores: list[ScoreCount] = []
+    rates: list[Rate] = []
     for source in step.profile.sources:
-        read, _ = _counts(step, f"eligible_{source}", drops, "rules", source)
-        _, kept = _counts(step, f"filtered_{source}", drops, "LLM filtering", source)
+        read, eligible = _counts(step, f"eligible_{source}", drops, "rules", source)
+        entered, kept = _counts(step, f"filtered_{source}", drops, "LLM filtering", source)
+        rates += [
+            Rate(source, "filtering", read, kept),
+            Rate(source, "rules", read, eligible),
+            Rate(source, "labels", entered, kept),
+        ]
+        dropped = {reason: n for (stage, of, reason), n in drops.items() if (stage, of) == ("rules", source)}
+        rates += rule_rates(source, read, dropped, reasons(source, step.profile.thresholds.rules_of(source)))
         stages += [Stage(source, "Raw Texts", read), Stage(source, "After DF Texts", kept)]
         if source not in step.inputs["user_profiles"]:
             continue
@@ -55,6 +65,12 @@ def funnel_inputs(step: Step) -> FunnelInputs:
                 on {", ".join(METRICS)} into name metric value score)
             group by all order by all""").fetchall()
         scores += [ScoreCount(*row) for row in found]
+    cells = {(s.source, s.column): s.value for s in stages}
+    for source in step.profile.sources:
+        for stage, columns in STAGES.items():
+            if columns and stage != "filtering":
+                before, after = (cells.get((source, column)) for column in columns)
+                rates += [Rate(source, stage, before, after)] if before is not None and after is not None else []
     for pair, snapshot in step.inputs["task_datasets"].items():
         task, source = parse_pair(pair)
         for reason, n in snapshot.manifest.counts.dropped.items():
@@ -67,6 +83,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         [Drop(*key, n) for key, n in sorted(drops.items(), key=lambda d: (_STAGES.index(d[0][0]), d[0]))],
         [ScoreCount(*key, n) for key, n in sorted(merged.items())],
         describe_context(step, ("rewriter", "labeller", "synthesizer", "judge")),
+        rate_rows(rates, {source: step.profile.thresholds.bands_of(source) for source in step.profile.sources}),
     )
 
 

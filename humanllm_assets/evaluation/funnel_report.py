@@ -70,6 +70,8 @@ class FunnelInputs:
     drops: Sequence[Drop]
     scores: Sequence[ScoreCount]
     context: Context
+    rates: Sequence[Row] = ()
+    """Rows of FUNNEL_RATES."""
 
 
 # ---- funnel ----------------------------------------------------------------------------------------------------------
@@ -136,8 +138,35 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         judged.figures.append(
             Figure(plots.histograms(f"Scores of {kind}", counts), f"{kind}: items per score, 1-10, higher is better.")
         )
+    shares = _shares(inputs.rates)
     lead = "How many rows each stage kept, beside the paper's Table A1, and why the others were left out."
-    return render_page(f"Funnel, profile {inputs.context.profile}", lead, inputs.context, [table, dropped, judged]), numbers
+    return render_page(
+        f"Funnel, profile {inputs.context.profile}", lead, inputs.context, [table, shares, dropped, judged]
+    ), numbers
+
+
+def _shares(rates: Sequence[Row]) -> Section:
+    section = Section(
+        "Kept shares",
+        [
+            "Of the rows that reached a stage or rule, the share that it kept. Bands are the profile's; outside one the report's check warns."
+            if rates
+            else "Nothing was counted."
+        ],
+    )
+    body = []
+    for r in rates:
+        band = "–" if r["low"] is None else f"{r['low']:.2%} to {r['high']:.2%}"
+        out = r["low"] is not None and (r["share"] is None or not r["low"] <= r["share"] <= r["high"])
+        cells = [show_count(r["entered"]), show_count(r["kept"]), _share(r["share"]), _share(r["paper"])]
+        body.append(TableRow(r["rate"], [*map(Cell, cells), Cell(band, "outside" if out else "")]))
+    if body:
+        section.tables.append(Table("", "Source, stage and rule", ["Reached it", "Kept", "Share", "Paper", "Band"], body))
+    return section
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
 
 
 def _bar(value: float | None) -> plots.Bar:

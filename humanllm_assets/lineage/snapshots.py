@@ -13,13 +13,15 @@ pointers say (`manifests.py`), when to compute (`step.py`), what is stale (`stal
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -43,6 +45,9 @@ from resources.errors import Explained
 from resources.files import fsync, sha256_file, write_atomically
 from resources.processes import Holder
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _WRITING = ".writing-"  # begins the name of an unfinished snapshot; its process follows
 _BATCH = 1024  # rows held in memory per table before they are written
 
@@ -54,19 +59,45 @@ class SnapshotError(Explained):
 def hash_table(con: duckdb.DuckDBPyConnection, file: Path) -> tuple[int, str]:
     """Rows of a Parquet table and the SHA-256 of its content: columns by name, rows as a multiset.
 
-    Rows are hashed one by one and the hashes sorted in 4,096 buckets, so row order, row groups and compression do not matter.
+    Rows are hashed one by one and the hashes sorted in 4,096 buckets, so row order, row groups and compression do not matter. DuckDB
+    sorts them outside memory where they do not fit; here they stream.
     """
     source = parquet([file])
     columns = sorted((r[0], r[1]) for r in con.execute(f"describe select * from {source}").fetchall())
     fields = ", ".join(f'"{n}"' for n, _ in columns)
-    rows, content = con.execute(
-        f"""
-        with hashed as (select sha256(to_json(t)::varchar) as h from (select {fields} from {source}) t),
-             buckets as (select h[1:3] as b, count(*) as n, sha256(string_agg(h, '' order by h)) as bh from hashed group by 1)
-        select coalesce(sum(n), 0)::bigint, sha256(coalesce(string_agg(bh, '' order by b), '')) from buckets
-        """
-    ).fetchall()[0]
-    return rows, digest({"columns": [list(c) for c in columns], "rows": content})
+    hashes = con.sql(f"select sha256(to_json(t)::varchar) as h from (select {fields} from {source}) t order by h")
+    rows, content, bucket, in_bucket = 0, hashlib.sha256(), b"", hashlib.sha256()
+    for batch in hashes.to_arrow_reader(_HASHES):
+        data = _hash_bytes(batch.column(0))
+        start, end = 0, len(data) // _HASH_CHARS
+        rows += end
+        while start < end:
+            first = _bucket(data, start)
+            if bucket and first != bucket:
+                content.update(in_bucket.hexdigest().encode())
+                in_bucket = hashlib.sha256()
+            bucket = first
+            stop = bisect_right(range(end), bucket, lo=start, key=lambda i: _bucket(data, i))
+            in_bucket.update(data[start * _HASH_CHARS : stop * _HASH_CHARS])
+            start = stop
+    if bucket:
+        content.update(in_bucket.hexdigest().encode())
+    return rows, digest({"columns": [list(c) for c in columns], "rows": content.hexdigest()})
+
+
+_HASHES = 100_000  # that are in memory at a time
+_HASH_CHARS, _BUCKET_CHARS = 64, 3  # of a SHA-256 in hex
+
+
+def _bucket(data: bytes, i: int) -> bytes:
+    return data[i * _HASH_CHARS : i * _HASH_CHARS + _BUCKET_CHARS]
+
+
+def _hash_bytes(hashes: pa.StringArray) -> bytes:
+    """The characters of all hashes, one behind the other, as Arrow holds them."""
+    data = hashes.buffers()[2]
+    start = hashes.offset * _HASH_CHARS
+    return data.to_pybytes()[start : start + len(hashes) * _HASH_CHARS] if data else b""
 
 
 class Sealed(NamedTuple):

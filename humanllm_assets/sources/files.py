@@ -21,7 +21,7 @@ from typing import NamedTuple
 from resources.errors import Explained
 
 BLOCK_BYTES = 1 << 20
-ZSTD_BLOCK_BYTES = 1 << 14  # of compressed bytes: a block may unpack to a large multiple of itself
+ZSTD_BLOCK_BYTES = 1 << 14  # of compressed bytes: they may unpack to a large multiple of themselves
 ZSTD_WINDOW = 1 << 31  # official Pushshift dumps are packed with a window of 2 GiB
 LONG_LINE_BYTES = 8 << 20  # a longer line is handed over by itself
 MAX_LINE_BYTES = 32 << 20  # a longer line is no row: so much of its start is kept
@@ -229,8 +229,7 @@ def _zstd_blocks(path: Path) -> Iterator[bytes]:
         for packed in _split(_plain_blocks(path), ZSTD_BLOCK_BYTES):
             while packed:  # a file may hold several frames, one behind the other
                 frame = frame or decompressor.decompressobj()
-                if unpacked := frame.decompress(packed):
-                    yield unpacked
+                yield from _split(iter([frame.decompress(packed)]), BLOCK_BYTES)
                 packed = frame.unused_data if frame.eof else b""
                 frame = None if frame.eof else frame
     except zstandard.ZstdError as e:
@@ -319,7 +318,8 @@ def record_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def count_record_lines(path: Path) -> int:
     """How many lines are not blank, counted from the unpacked bytes without cutting them into lines."""
     rows, blank = 0, True  # of the line that is open
-    for block in blocks(path):
+    for number, block in enumerate(blocks(path)):
+        block = block if number else block.removeprefix(UTF8_BOM)
         begin, end = 0, block.find(b"\n")
         while end >= 0:
             rows += not blank or not _is_blank(block, begin, end)

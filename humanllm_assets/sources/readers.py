@@ -83,7 +83,7 @@ CREATE OR REPLACE TEMP MACRO utc_time(x) AS  -- a cast to TIMESTAMP alone would 
     CASE WHEN regexp_matches(x, ':[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$')
          THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ))) ELSE TRY_CAST(x AS TIMESTAMP) END;
 CREATE OR REPLACE TEMP MACRO unix_time(x) AS  -- seconds or milliseconds since 1970, as any kind of number or string, or 2020-01-31T12:00:00Z; UTC
-    CASE WHEN contains(x, 'T') AND regexp_full_match(x, '[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?Z')
+    CASE WHEN contains(x, 'T') AND regexp_full_match(x, '[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z')
     THEN TRY_CAST(rtrim(x, 'Z') AS TIMESTAMP) ELSE make_timestamp(CAST(TRY_CAST(x AS DOUBLE) * CASE
         WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1 AND 4102444800 THEN 1e6
         WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1e11 AND 4102444800000 THEN 1e3 END AS BIGINT)) END;

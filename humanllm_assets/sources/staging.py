@@ -239,7 +239,7 @@ class _Stager:
 
         Args: `start`: rows before the part. `first`: number of the row before the first staged one. `more`: rows to be added.
         """
-        staged = f"read_parquet({_exactly(self._fields)}, file_row_number = true)"
+        staged = f"read_parquet({_exactly(self._fields)}, file_row_number = true, hive_partitioning = false)"
         rows = (
             f"(SELECT *, file_row_number + {first + 1} AS row_no FROM {staged} "
             f"WHERE file_row_number >= {start} AND file_row_number < {start + PART_ROWS})"

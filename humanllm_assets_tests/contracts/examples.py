@@ -56,6 +56,10 @@ ANSWER: Row = {
     "item_id": "good", "benchmark": "b", "contestant": "c", "distractor_set": "llm", "control": "none",
     "chosen": "A", "correct": "A", "is_correct": True, "rank": 1, "position": 0,
 }  # fmt: skip
+RATE: Row = {
+    "rate": "good", "source": "reddit", "stage": "filtering", "entered": 100, "kept": 6, "share": 0.06, "paper": 0.059,
+    "low": 0.03, "high": 0.12,
+}  # fmt: skip
 JUDGED: Row = {"item_id": "good", "benchmark": "b", "contestant": "c", "metric": "realism", "score": 10}
 
 GOOD: dict[str, dict[str, tuple[sql.Table, Row]]] = {
@@ -71,6 +75,7 @@ GOOD: dict[str, dict[str, tuple[sql.Table, Row]]] = {
     "merged_model": {},
     "benchmark_items": {"items": (schemas.BENCHMARK_ITEMS, ITEM)},
     "benchmark_scores": {"answers": (schemas.ANSWERS, ANSWER), "application_answers": (schemas.APPLICATION_ANSWERS, JUDGED)},
+    "funnel_report": {"rates": (schemas.FUNNEL_RATES, RATE)},
 }
 SUITES = tuple(GOOD)
 

@@ -91,7 +91,7 @@ EDITS = [
     Edit(
         "core",
         "humanllm_assets/filtering/rules/amazon.py",
-        replace("rounds, before, left = 0, -1,", "rounds, before, left = 0, -2,"),
+        replace("rounds, falling = 1, True", "rounds, falling = 2, True"),
         CORE,
     ),
     Edit(
@@ -125,6 +125,12 @@ EDITS = [
         "humanllm_assets/sources/layouts.py",
         replace("SNIFFED_LINES = 1000", "SNIFFED_LINES = 999"),
         ("raw_*", *READ),
+    ),
+    Edit(
+        "a band of the funnel",
+        PROFILE,
+        replace("thresholds:\n", "thresholds:\n  bands: {reddit: {rules: [0.1, 0.9]}}\n"),
+        ("funnel_report",),
     ),
     Edit("title of a source", "resources/sources.py", replace('"Tweets, one slice', '"All tweets, one slice'), NOTHING),
     Edit("row of a source in the report", "resources/sources.py", replace('label="Twitter"', 'label="X"'), ("funnel_report",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, SnapshotWriter, hash_table
 from humanllm_assets_tests.lineage.small_graph import NUMBERS, World
+from resources.canonical import digest
 
 ROWS = 25_000  # several in every bucket of the hash, and more than DuckDB reads at once
 Row = tuple[int, str]
@@ -57,6 +59,20 @@ def test_the_hash_knows_which_value_stands_in_which_column(tmp_path):
 
     assert hash_columns(a=["x"], b=["y"]) == hash_columns(b=["y"], a=["x"]) != hash_columns(a=["y"], b=["x"])
     assert hash_columns(a=["x"]) != hash_columns(b=["x"])
+
+
+def test_the_hash_is_that_of_a_plain_count_and_needs_little_memory(tmp_path):
+    path, limits = tmp_path / "t.parquet", {"memory_limit": "48MB", "temp_directory": str(tmp_path / "spill"), "threads": 1}
+    duckdb.execute(f"copy (select 'reddit/u' || i as u from range(600000) t(i)) to '{path}' (format parquet)")
+    buckets: dict[str, list[str]] = {}
+    for i in range(600_000):
+        row = hashlib.sha256(f'{{"u":"reddit/u{i}"}}'.encode()).hexdigest()
+        buckets.setdefault(row[:3], []).append(row)
+    content = "".join(hashlib.sha256("".join(sorted(found)).encode()).hexdigest() for _, found in sorted(buckets.items()))
+    with duckdb.connect(config=limits) as con:
+        rows, found = hash_table(con, path)
+    expected = digest({"columns": [["u", "VARCHAR"]], "rows": hashlib.sha256(content.encode()).hexdigest()})
+    assert (rows, found) == (600_000, expected)
 
 
 def test_a_table_that_lost_rows_is_never_sealed(tmp_path, monkeypatch):

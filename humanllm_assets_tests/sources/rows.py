@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ def write_lines(path: Path, rows: Sequence[dict[str, Any] | bytes]) -> Path:
     data = b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
     if path.name.endswith(".gz"):
         data = gzip.compress(data)
+    elif path.name.endswith((".bz2", ".xz")):
+        data = (bz2 if path.name.endswith(".bz2") else lzma).compress(data)
     elif path.name.endswith(".zst"):
         packer = zstandard.ZstdCompressor(
             compression_params=zstandard.ZstdCompressionParameters.from_level(1, window_log=31, enable_ldm=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from humanllm_assets.sources import staging
+from humanllm_assets.sources import files, readers, staging
+from humanllm_assets.sources.files import SourceError
+from humanllm_assets.sources.readers import ReadReport
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, table, write_lines
 
@@ -302,3 +306,205 @@ def test_reading_again_gives_the_same_rows(tmp_path: Path, con: duckdb.DuckDBPyC
     before = table(con, "raw_records"), table(con, "quarantine")
     read(con, "reddit", [path])
     assert (table(con, "raw_records"), table(con, "quarantine")) == before
+
+
+# ---- lines of JSON ---------------------------------------------------------------------------------------------------
+
+
+def test_a_line_is_read_the_same_whatever_stands_beside_it(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LONG_LINE_BYTES", 1 << 20)
+    post = json.dumps(rows.submission())
+    given: list[dict[str, Any] | bytes] = [
+        post.replace('"score": 5', '"score": 5, "score": 99, "title": "Later"').encode(),
+        post.replace('"title": "A day"', '"title": null, "title": "Second"').encode(),
+        rows.submission(title="\ud83d", score=1),
+        rows.submission(author="NaN", score=float("inf")),
+        rows.submission(author=float("nan")),
+        post.replace('"score": 5', f'"score": {"9" * 5000}').encode(),
+        post.replace('"score": 5', '"score": 1e400').encode(),
+        rows.submission(awards=[[[]]] * 10),
+        post.replace('"score": 5', f'"unread": {"[" * 100_000}{"]" * 100_000}').encode(),
+        post.replace('"A day"', f'"&#{"1" * 5000};"').encode(),
+    ]
+    lines = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in given]
+    lines = [line.replace(b'"p1"', b'"p%d"' % number) for number, line in enumerate(lines)]
+    plain, surrogate, long = (
+        rows.submission(id="o"),
+        rows.submission(id="s", title="\ud83d"),
+        rows.submission(id="l", title="x" * 2**21),
+    )
+    found = []
+    for beside in ([plain, *lines], [plain, b"", *lines, b"  "], [b"broken", surrogate, *lines], [long, *lines]):
+        for name in ("a.ndjson", "a.ndjson.gz"):
+            read(con, "reddit", [write_lines(tmp_path / name, beside)])
+            of_lines = [row for row in table(con, "raw_records", "record_id") if row["record_id"].startswith("reddit:t3_p")]
+            found.append([{**row, "line": 0, "row_no": 0} for row in of_lines])
+    assert len(found[0]) == len(lines) and all(rows_found == found[0] for rows_found in found)
+
+
+def test_a_key_that_stands_twice_has_its_first_value(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    line = json.dumps(rows.submission(selftext="\ud83d")).replace('"score": 5', '"score": 5, "score": 99')
+    read(con, "reddit", [write_lines(tmp_path / "a.ndjson", [line.encode(), line.replace("\\ud83d", "x").encode()])])
+    assert [row["score"] for row in table(con, "raw_records")] == [5, 5]
+
+
+def test_no_number_is_no_value_and_no_person(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    nan = float("nan")
+    given = [
+        rows.submission(id="a", author=nan, selftext=nan, score=float("-inf")),
+        rows.submission(id="b", author="NaN"),
+        rows.submission(id=nan),
+        rows.submission(id="c", created_utc=nan),
+    ]
+    read(con, "reddit", [write_lines(tmp_path / "a.ndjson", given)])
+    found = {row["record_id"][10:]: row for row in table(con, "raw_records")}
+    assert (found["a"]["user_id"], found["a"]["text"], found["a"]["score"]) == ("reddit/[deleted]", "A day", None)
+    assert found["b"]["user_id"] == "reddit/NaN"  # the name of a person, in quotes
+    assert {row["line"]: row["reason"] for row in table(con, "quarantine")} == {3: "no usable id", 4: "no usable created_utc"}
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "a.ndjson.gz", "a.bz2", "a.xz", "a.zst"])
+def test_bad_rows_are_named_by_their_line_among_blank_and_long_ones(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(files, "LONG_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 3 << 20)
+    size = 33 << 20 if name == "a.ndjson" else 4 << 20  # DuckDB, which reads files that are not packed, has a limit of its own
+    endless = json.dumps(rows.submission(id="e", selftext="x" * size)).encode()
+    deep = b'{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b', "title": "\\ud83d"}'
+    lines = [
+        b"\xef\xbb\xbf" + json.dumps(rows.submission(id="a")).encode(),
+        b"",
+        b"bad",
+        b" \t",
+        endless,
+        b"",
+        deep,
+        b'{"id": 1}',
+    ]
+    report = read(con, "reddit", [write_lines(tmp_path / name, [*lines, rows.submission(id="b")])])
+    assert {row["line"]: row["reason"].split(":")[0] for row in table(con, "quarantine")} == {
+        3: "not JSON",
+        5: f"a line of {len(endless):,} bytes",
+        7: "nested too deeply",
+        8: "no usable created_utc",
+    }
+    assert [row["record_id"] for row in table(con, "raw_records")] == ["reddit:t3_a", "reddit:t3_b"]
+    assert report.rows_by_file == {tmp_path / name: 6}
+
+
+def test_long_files_are_read_in_parts(tmp_path: Path, con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "PART_ROWS", 10)
+    lines: list[dict[str, Any] | bytes] = [
+        rows.submission(id=f"x{i}", created_utc="?" if i % 9 == 0 else 1_600_000_000) for i in range(95)
+    ]
+    lines[33:33] = [b"", b"bad", rows.submission(id="s", title="\ud83d")]
+    path = write_lines(tmp_path / "a.ndjson", lines)
+    parts = [0]
+    for _ in readers.read_parts(con, "reddit", "s", [path], tmp_path / "work", ReadReport()):
+        parts.append(con.execute("SELECT count(*) FROM raw_part").fetchall()[0][0])
+    assert len(parts) == 11 and sum(parts) == 85
+    quarantined = [row["line"] for row in table(con, "quarantine", "line")]
+    assert quarantined == [1, 10, 19, 28, 35, *(i + 4 for i in range(36, 95, 9))]
+
+
+def test_many_small_files_are_read_together(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    for i in range(40):
+        post = f"<date>{1 + i % 28},May,2004</date><post>number {i}</post>"
+        (tmp_path / f"{100 + i}.male.26.indUnk.Virgo.xml").write_text(f"<Blog>{post}<date></date><post>no date</post></Blog>")
+    paths, parts, report = sorted(tmp_path.glob("*.xml")), 0, ReadReport()
+    for _ in readers.read_parts(con, "blogger", "s", paths, tmp_path / "work", report):
+        assert con.execute("SELECT count(*), count(DISTINCT user_id) FROM raw_part").fetchall() == [(40, 40)]
+        parts += 1
+    assert parts == 1 and report.rows_by_file == dict.fromkeys(paths, 2)
+    assert {(row["file"], row["line"]) for row in table(con, "quarantine")} == {(path.name, 2) for path in paths}
+
+
+# ---- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def write_typed(path: Path, **columns: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    base = {"id": ["a"], "author": ["someone"], "title": ["A day"], "created_utc": [1_600_000_000], "selftext": ["It was"]}
+    pq.write_table(pa.table(base | columns), path)
+    return path
+
+
+STAMP = datetime(2020, 1, 1, 12, 30, 15)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "wanted"),
+    [
+        ("created_utc", pa.array([STAMP], pa.timestamp("s")), STAMP),
+        ("created_utc", pa.array([STAMP], pa.timestamp("ms")), STAMP),
+        ("created_utc", pa.array([STAMP], pa.timestamp("us", tz="Asia/Kathmandu")), STAMP),
+        ("created_utc", pa.array([STAMP.replace(microsecond=7)], pa.timestamp("ns")), STAMP.replace(microsecond=7)),
+        ("created_utc", pa.array([STAMP.date()]), datetime(2020, 1, 1)),
+        ("created_utc", pa.array([Decimal("1577881815.00")]), STAMP),
+        ("created_utc", pa.array([1577881815.0]), STAMP),
+        ("created_utc", pa.array([1577881815], pa.uint32()), STAMP),
+        ("created_utc", pa.array([b"1577881815"]), STAMP),
+        ("selftext", pa.array(['it\'s "a"\ncaf\xe9'.encode()]), 'it\'s "a"\ncaf\xe9'),
+        ("selftext", pa.array(["caf\xe9".encode()], pa.large_binary()), "caf\xe9"),
+        ("selftext", pa.array(["caf\xe9"]).dictionary_encode(), "caf\xe9"),
+        ("selftext", pa.array([["one", "two"]]), '["one","two"]'),
+        ("selftext", pa.array([None], pa.null()), None),
+        ("score", pa.array([Decimal("12.0")]), 12),
+        ("score", pa.array([float("nan")]), None),
+        ("score", pa.array([True]), None),
+    ],
+)
+def test_parquet_columns_mean_what_they_would_in_json(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection, column: str, values: Any, wanted: Any
+) -> None:
+    con.execute("SET TimeZone = 'Asia/Kathmandu'")
+    read(con, "reddit", [write_typed(tmp_path / "a.parquet", **{column: values})])
+    (row,) = table(con, "raw_records")
+    found = {
+        "created_utc": row["created_at"],
+        "score": row["score"],
+        "selftext": row["text"].removeprefix("A day").strip() or None,
+    }
+    assert found[column] == wanted
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("title", pa.array([STAMP]), "TIMESTAMP"),
+        ("created_utc", pa.array([1.6e9], pa.float32()), "FLOAT"),
+        ("created_utc", pa.array([STAMP.time()]), "TIME"),
+        ("title", pa.array([[b"x"]]), r"BLOB\[\]"),
+        ("author", pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), "MAP"),
+    ],
+)
+def test_a_type_that_a_field_cannot_have_is_refused(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection, column: str, values: Any, kind: str
+) -> None:
+    path = write_typed(tmp_path / "a.parquet", **{column: values})
+    with pytest.raises(SourceError, match=f"a.parquet cannot be read: its column {column} has the type {kind}"):
+        read(con, "reddit", [path])
+
+
+def test_a_row_of_parquet_that_is_not_utf8_is_quarantined(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    base = {"author": ["x", "x"], "title": ["A", "B"], "created_utc": [1, 2]}
+    read(con, "reddit", [write_typed(tmp_path / "a.parquet", id=["a", "b"], selftext=[b"caf\xe9", b"caf\xc3\xa9"], **base)])
+    assert [row["text"] for row in table(con, "raw_records")] == ["B\n\ncaf\xe9"]
+    assert [(row["line"], row["reason"]) for row in table(con, "quarantine")] == [(1, "not UTF-8: selftext")]
+
+
+def test_names_of_files_and_folders_mean_nothing(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    folder = tmp_path / "author=x" / "created_utc=2024-01-01" / "[ab]*?{c}"
+    paths = [
+        write_typed(folder / "a[1]*.parquet", id=["one"]),
+        write_typed(folder / "a1.parquet", id=["other"]),
+        write_lines(folder / "b[1]?.ndjson", [rows.submission(id="two")]),
+        write_lines(folder / "b10.ndjson", [rows.submission(id="another")]),
+    ]
+    for path, record in ((paths[0], "one"), (paths[2], "two")):
+        read(con, "reddit", [path])
+        (row,) = table(con, "raw_records")
+        assert (row["record_id"], row["user_id"], row["created_at"].year) == (f"reddit:t3_{record}", "reddit/someone", 2020)

@@ -85,21 +85,25 @@ def k_core(con: duckdb.DuckDBPyConnection, min_user_purchases: int, min_item_pur
     depend on the order. Users come first, because most of them bought little.
 
     Returns:
-        Rounds, the last one, which removes nothing, included.
+        Rounds, the last one, which removes nothing, included; 2 at least.
     """
-    rounds, before, left = 0, -1, _count(con, "pairs")
+    limits = (("u", min_user_purchases), ("i", min_item_purchases))
     source = "pairs"
-    while left != before:
-        rounds, before = rounds + 1, left
-        for column, least in (("u", min_user_purchases), ("i", min_item_purchases)):
+    for column, least in limits:  # most fall at once
+        con.execute(f"""
+            CREATE OR REPLACE TABLE core_pairs AS SELECT u, i FROM {source}
+            SEMI JOIN (SELECT {column} FROM {source} GROUP BY {column} HAVING count(*) >= {least}) USING ({column})
+        """)
+        source = "core_pairs"
+    rounds, falling = 1, True
+    while falling:
+        rounds, falling = rounds + 1, False
+        for column, least in limits:  # few fall in each further round
             con.execute(f"""
-                CREATE OR REPLACE TABLE core_pairs AS SELECT u, i FROM {source}
-                SEMI JOIN (SELECT {column} FROM {source} GROUP BY {column} HAVING count(*) >= {least}) USING ({column})
+                CREATE OR REPLACE TEMP TABLE few AS SELECT {column} FROM core_pairs GROUP BY {column} HAVING count(*) < {least}
             """)
-            source = "core_pairs"
-        left = _count(con, "core_pairs")
+            if con.execute("SELECT count(*) FROM few").fetchall()[0][0]:
+                con.execute(f"CREATE OR REPLACE TABLE core_pairs AS SELECT u, i FROM core_pairs ANTI JOIN few USING ({column})")
+                falling = True
+    con.execute("DROP TABLE few")
     return rounds
-
-
-def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
-    return con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0]
