@@ -5,17 +5,15 @@ No row is lost: `rows_read == count(raw_records) + count(quarantine)`. What Duck
 broken lines) it would turn into NULL rows without a word; those lines go through Python's `json`, and what still fails is
 quarantined with file, line, reason and text.
 
-What belongs here: what all sources share: running a layout's SQL over its file, and the macros that this SQL is written with.
+What belongs here: what all sources share: running a layout's SQL over its file.
 What does not: the SQL of a source (the module of its name), dropping records (`filtering/rules/`), bytes (`files.py`), telling
-layouts (`layouts.py`).
+layouts (`layouts.py`), the macros that the SQL is written with (`text_macros.py`).
 """
 
 from __future__ import annotations
 
-import html
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ import duckdb
 
 from humanllm_assets.sources import files
 from humanllm_assets.sources.layouts import CutRow, Cutter, FoundLayout, Layout, Shape, detect_layout, load_files
+from humanllm_assets.sources.text_macros import create_macros
 from humanllm_assets.sql import literal
 from humanllm_assets.tables import RECORDS
 
@@ -49,8 +48,6 @@ CHUNK_BYTES = 64 << 20
 BATCH_ROWS = 20_000
 RAW_CHARS = 500  # of a quarantined row
 
-_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
-
 
 @dataclass
 class ReadReport:
@@ -67,48 +64,12 @@ class ReadReport:
     context_unreadable: int = 0
 
 
-_MACROS = """
-CREATE OR REPLACE TEMP MACRO unescaped(x) AS
-    CASE WHEN contains(x, '&') AND regexp_matches(x, '&(#|[A-Za-z])[A-Za-z0-9]*;') THEN unescape_entities(x) ELSE x END;
-CREATE OR REPLACE TEMP MACRO clean_text(x) AS
-    trim(replace(replace(replace(replace(replace(
-        unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), chr(0), ''), chr(8203), ''), chr(65279), ''),
-        ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(160));
-CREATE OR REPLACE TEMP MACRO plain_text(x) AS  -- of item metadata: a string or a JSON list of strings, tags taken out
-    nullif(clean_text(regexp_replace(regexp_replace(
-        CASE WHEN x LIKE '[%' AND json_valid(x) THEN array_to_string(from_json(x, '["VARCHAR"]'), ' ') ELSE x END,
-        '<[^>]*>', ' ', 'g'), '\\s+', ' ', 'g')), '');
-CREATE OR REPLACE TEMP MACRO utc_time(x) AS  -- a cast to TIMESTAMP alone would leave the offset out without a word
-    CASE WHEN regexp_matches(x, ':[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$')
-         THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ))) ELSE TRY_CAST(x AS TIMESTAMP) END;
-CREATE OR REPLACE TEMP MACRO unix_time(x) AS  -- seconds or milliseconds since 1970, as any kind of number or string; UTC
-    make_timestamp(CAST(TRY_CAST(x AS DOUBLE) * CASE
-        WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1 AND 4102444800 THEN 1e6
-        WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1e11 AND 4102444800000 THEN 1e3 END AS BIGINT));
-"""
-
-
-def _unescape(texts: Any) -> Any:  # Arrow array in, Arrow array out; DuckDB evaluates annotations: pyarrow is not to be named
-    import pyarrow as pa
-
-    return pa.array([None if text is None else unescape_entities(text) for text in texts.to_pylist()], pa.string())
-
-
-def unescape_entities(text: str) -> str:
-    """Replace HTML entities, twice at most: Pushshift escapes a markdown text that may hold entities itself (`&amp;#x200B;`)."""
-    for _ in range(2):
-        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
-    return text
-
-
 def _one(con: duckdb.DuckDBPyConnection, sql: str) -> Any:
     return con.execute(sql).fetchall()[0][0]  # fetchall, because an open result would block the connection
 
 
 def _prepare(con: duckdb.DuckDBPyConnection) -> None:
-    if not _one(con, "SELECT count(*) FROM duckdb_functions() WHERE function_name = 'unescape_entities'"):
-        con.create_function("unescape_entities", _unescape, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[arg-type]
-    con.execute(_MACROS)
+    create_macros(con)
     con.execute("SET preserve_insertion_order = true")  # line numbers are the rows' positions
     columns = ", ".join(f"{name} {kind}" for name, kind in RAW_COLUMNS.items())
     con.execute(f"CREATE OR REPLACE TABLE raw_records ({columns})")
