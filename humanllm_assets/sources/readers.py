@@ -3,14 +3,12 @@
 `staging.py` reads the files in parts; here each part's fields become columns, by the SQL of its layout. No row is lost: of every
 file, rows read and rows quarantined are together as many as `count_rows` of `layouts.py` finds in it, which reads it in another way.
 
-What belongs here: what all sources share: running a layout's SQL over its rows, and the macros that this SQL is written with.
-What does not: reading files (`staging.py`), the SQL of a source (the module of its name), dropping records (`filtering/rules/`).
+What belongs here: what all sources share: running a layout's SQL over its rows. What does not: reading files (`staging.py`), the SQL
+of a source (the module of its name), the macros that it is written with (`text_macros.py`), dropping records (`filtering/rules/`).
 """
 
 from __future__ import annotations
 
-import html
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ import duckdb
 
 from humanllm_assets.sources.layouts import FoundLayout, Shape, detect_layout, load_files
 from humanllm_assets.sources.staging import LINE_BITS, RAW_CHARS, BadRow, stage_files
+from humanllm_assets.sources.text_macros import create_macros
 from humanllm_assets.sql import literal
 from humanllm_assets.tables import RECORDS
 
@@ -43,8 +42,6 @@ RAW_COLUMNS = RECORD_COLUMNS | RULE_COLUMNS
 
 PROGRESS_SECONDS = 15
 
-_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
-
 
 @dataclass
 class ReadReport:
@@ -62,61 +59,12 @@ class ReadReport:
     context_unreadable: int = 0
 
 
-_MACROS = r"""
-CREATE OR REPLACE TEMP MACRO unescaped(x) AS
-    CASE WHEN contains(x, '&') AND regexp_matches(x, '&(#|[A-Za-z])[A-Za-z0-9]*;') THEN unescape_entities(x) ELSE x END;
-CREATE OR REPLACE TEMP MACRO trimmed(x, characters) AS  -- ten times as fast as trim
-    regexp_replace(regexp_replace(x, '^[' || characters || ']+', ''), '[' || characters || ']+$', '');
-CREATE OR REPLACE TEMP MACRO is_plain(x) AS  -- ASCII without anything that could have to be replaced
-    strlen(x) = length(x) AND NOT contains(x, '&') AND NOT contains(x, chr(13)) AND NOT contains(x, chr(0));
-CREATE OR REPLACE TEMP MACRO clean_text(x) AS trimmed(
-    CASE WHEN is_plain(x) THEN x ELSE
-        replace(replace(replace(replace(replace(
-            unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), chr(0), ''), chr(8203), ''), chr(65279), '')
-    END, ' \t\n\v\f\x{a0}');
-CREATE OR REPLACE TEMP MACRO plain_text(x) AS  -- of item metadata: a string or a JSON list of strings, tags taken out
-    nullif(clean_text(regexp_replace(regexp_replace(
-        CASE WHEN x LIKE '[%' AND json_valid(x) THEN array_to_string(from_json(x, '["VARCHAR"]'), ' ') ELSE x END,
-        '<[^>]*>', ' ', 'g'), '\s+', ' ', 'g')), '');
-CREATE OR REPLACE TEMP MACRO utc_time(x) AS  -- a cast to TIMESTAMP alone would leave the offset out without a word
-    CASE WHEN regexp_matches(x, ':[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$')
-         THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ))) ELSE TRY_CAST(x AS TIMESTAMP) END;
-CREATE OR REPLACE TEMP MACRO unix_time(x) AS  -- seconds or milliseconds since 1970, as any kind of number or string, or 2020-01-31T12:00:00Z; UTC
-    CASE WHEN contains(x, 'T') AND regexp_full_match(x, '[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z')
-    THEN TRY_CAST(rtrim(x, 'Z') AS TIMESTAMP) ELSE make_timestamp(CAST(TRY_CAST(x AS DOUBLE) * CASE
-        WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1 AND 4102444800 THEN 1e6
-        WHEN TRY_CAST(x AS DOUBLE) BETWEEN 1e11 AND 4102444800000 THEN 1e3 END AS BIGINT)) END;
-"""
-
-
-def _unescape(texts: Any) -> Any:  # Arrow array in, Arrow array out; DuckDB evaluates annotations: pyarrow is not to be named
-    import pyarrow as pa
-
-    return pa.array([None if text is None else unescape_entities(text) for text in texts.to_pylist()], pa.string())
-
-
-def unescape_entities(text: str) -> str:
-    """Replace HTML entities, twice at most: Pushshift escapes a markdown text that may hold entities itself (`&amp;#x200B;`)."""
-    for _ in range(2):
-        text = _ENTITY.sub(_unescape_one, text)
-    return text
-
-
-def _unescape_one(match: re.Match[str]) -> str:
-    try:
-        return html.unescape(match[0])
-    except ValueError:  # a number of more digits than Python reads
-        return "\ufffd"
-
-
 def _one(con: duckdb.DuckDBPyConnection, sql: str) -> Any:
     return con.execute(sql).fetchall()[0][0]  # fetchall, because an open result would block the connection
 
 
 def _prepare(con: duckdb.DuckDBPyConnection) -> None:
-    if not _one(con, "SELECT count(*) FROM duckdb_functions() WHERE function_name = 'unescape_entities'"):
-        con.create_function("unescape_entities", _unescape, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[arg-type]
-    con.execute(_MACROS)
+    create_macros(con)
     con.execute("SET preserve_insertion_order = true")  # rows are numbered by their positions
     con.execute("SET enable_progress_bar = false")
     con.execute("CREATE OR REPLACE TABLE quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")

@@ -1,4 +1,4 @@
-"""Pieces of SQL that the shapes of several sources are written with. The macros that they call are made in `readers.py`."""
+"""Pieces of SQL that the shapes of several sources are written with. The macros that they call are made in `text_macros.py`."""
 
 from __future__ import annotations
 
