@@ -179,11 +179,15 @@ HUMAN_SCORES = define_table(
     ("kept", "BOOLEAN", "what the judge decided (Q3)"),
 )
 PHRASES[HUMAN_SCORES] = lambda found: f"{found.count('score')} by people: {found.list_values('item_kind')}"
+VERDICT = "verdict"
+"""A row of AGREEMENT: whether an item is kept (Q3), by the judge and by the means of the annotators' scores."""
+AS_IN_PAPER = "as in the paper"
+"""A row of AGREEMENT, the one number of the paper (A.4): hallucination and plausibility together, of kept items, from 1 to 5."""
 AGREEMENT = define_table(
     (
         "metric",
         "VARCHAR",
-        "metric of the sheet; `verdict`: kept or dropped; `as in the paper`: hallucination and plausibility, 1-5",
+        f"metric of the sheet; `{VERDICT}`: kept or dropped; `{AS_IN_PAPER}`: hallucination and plausibility, 1-5",
     ),
     ("measure", "VARCHAR", "mean, mean_kept, alpha, judge_mean, judge_spearman or same_verdict (docs/human_check.md)"),
     ("annotator", "VARCHAR", "whose mean; null over all"),

@@ -18,12 +18,13 @@ from humanllm_assets.pages.agreement_table import agreement_table
 from humanllm_assets.pages.human_sheet import AskedQuestion, ShownItem, render_sheet
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.agreement import measure_agreement
-from humanllm_assets.quality.human_sample import HumanSample, count_strata, draw_items
+from humanllm_assets.quality.human_sample import count_strata, draw_items
 from humanllm_assets.quality.human_sheet import (
     COLUMNS,
     PLAUSIBILITY,
     QUESTIONS,
     QUESTIONS_OF,
+    HumanSample,
     SheetError,
     item_cells,
     match_scores,

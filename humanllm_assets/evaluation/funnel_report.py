@@ -16,7 +16,7 @@ from humanllm_assets.evaluation.paper import paper_numbers, paper_value, report_
 from humanllm_assets.pages import plots
 from humanllm_assets.pages.agreement_table import agreement_table
 from humanllm_assets.pages.page import Cell, Context, Figure, Section, Table, TableRow, render_page
-from humanllm_assets.quality.agreement import PAPER
+from humanllm_assets.tables import AS_IN_PAPER
 from resources.sources import SOURCES
 
 Row = dict[str, Any]
@@ -152,7 +152,7 @@ def _human_section(human: Sequence[Row]) -> Section:
         "Human check: people beside the judge",
         [
             "Means of scores from 1 to 10, higher is better; alpha: Krippendorff's, between annotators; n: items. Kept and dropped items "
-            f"were drawn alike, so a mean over all is no mean of the data set. The row “{PAPER}” puts hallucination and plausibility of "
+            f"were drawn alike, so a mean over all is no mean of the data set. The row “{AS_IN_PAPER}” puts hallucination and plausibility of "
             f"kept items together on the paper's scale, {paper['scale']}.",
         ],
     )
@@ -175,7 +175,11 @@ def _name_number(row: Row) -> tuple[str, str]:
 
 def _paper_number(row: Row) -> float | None:
     names = {"mean_kept": "mean", "alpha": "alpha"}
-    return paper_numbers()["human_check"][names[row["measure"]]] if row["metric"] == PAPER and row["measure"] in names else None
+    return (
+        paper_numbers()["human_check"][names[row["measure"]]]
+        if row["metric"] == AS_IN_PAPER and row["measure"] in names
+        else None
+    )
 
 
 def _bar(value: float | None) -> plots.Bar:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from humanllm_assets.quality.human_sheet import PLAUSIBILITY, QUESTIONS
 from humanllm_assets.quality.judge import first_failing
+from humanllm_assets.tables import AS_IN_PAPER, VERDICT
 from resources.item_kinds import ITEM_KINDS, METRICS
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 FEWEST_ITEMS = 5  # below, alpha and a correlation say nothing
-PAPER = "as in the paper"
-"""The one number of the paper (A.4): hallucination and plausibility together, of kept items, from 1 to 5."""
-VERDICT = "verdict"
-"""Whether an item is kept (Q3), by the judge and by the means of the annotators' scores."""
 
 MEASURES = {
     "mean": "mean of the items' means over annotators; of one annotator where one is named",
@@ -102,8 +99,8 @@ def measure_agreement(scores: Sequence[Row], qc: Qc) -> list[Row]:
         add(VERDICT, "same_verdict", same, len(verdicts))
         add(VERDICT, "alpha", krippendorff_alpha(verdicts, "nominal"), len(verdicts))
         paper = _as_in_paper(items, by_metric)
-        add(PAPER, "mean_kept", fmean(fmean(r.values()) for r in paper) if paper else None, len(paper))
-        add(PAPER, "alpha", krippendorff_alpha(paper, "interval"), _count_paired(paper))
+        add(AS_IN_PAPER, "mean_kept", fmean(fmean(r.values()) for r in paper) if paper else None, len(paper))
+        add(AS_IN_PAPER, "alpha", krippendorff_alpha(paper, "interval"), _count_paired(paper))
     return out
 
 

@@ -6,52 +6,19 @@ What belongs here: drawing. What does not: the sheet that people fill in (`human
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from humanllm_assets.asking.record_text import record_text
+from humanllm_assets.quality.human_sheet import DrawnItem
 from humanllm_assets.quality.judge import MissingRecords
 from humanllm_assets.sql import literal, parquet
-from resources.canonical import digest
 from resources.item_kinds import USER_TEXTS
 
 if TYPE_CHECKING:
     import duckdb
 
 PROFILE_FAMILY = "profile"  # of all texts about a user; any other item kind is a family of its own
-
-
-class DrawnItem(NamedTuple):
-    """One item of a sample. `records`: what it was made from, as prompts show them, oldest first."""
-
-    item_id: str
-    text_version: str
-    source: str
-    item_kind: str
-    text: str
-    records: list[str]
-
-
-@dataclass(frozen=True)
-class HumanSample:
-    """A drawn sample and what it was drawn from.
-
-    versions: data version of qc_scores by source. home: the data home, for people.
-    """
-
-    home: str
-    profile: str
-    seed: int
-    versions: Mapping[str, str]
-    items: Sequence[DrawnItem]
-
-    @cached_property
-    def id(self) -> str:
-        """Names the sample in its sheets: equal for equal items, data versions, profile and seed, wherever the home lies."""
-        items = sorted([i.item_id, i.text_version] for i in self.items)
-        return digest({"profile": self.profile, "seed": self.seed, "versions": dict(self.versions), "items": items})[:12]
 
 
 def draw_items(con: duckdb.DuckDBPyConnection, records: Mapping[str, Sequence[Path]], wanted: int, seed: int) -> list[DrawnItem]:

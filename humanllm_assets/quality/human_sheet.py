@@ -11,10 +11,11 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from humanllm_assets.quality.human_sample import DrawnItem, HumanSample
+from resources.canonical import digest
 from resources.errors import Explained
 from resources.item_kinds import ITEM_KINDS, METRICS, read_score
 
@@ -39,6 +40,37 @@ _SHOWN_VALUE = 40  # characters of a wrong value in a message
 
 class SheetError(Explained):
     """A scored sheet that cannot be used; the message names file and line, what is wrong and the remedy."""
+
+
+class DrawnItem(NamedTuple):
+    """One item of a sample. `records`: what it was made from, as prompts show them, oldest first."""
+
+    item_id: str
+    text_version: str
+    source: str
+    item_kind: str
+    text: str
+    records: list[str]
+
+
+@dataclass(frozen=True)
+class HumanSample:
+    """A drawn sample and what it was drawn from.
+
+    versions: data version of qc_scores by source. home: the data home, for people.
+    """
+
+    home: str
+    profile: str
+    seed: int
+    versions: Mapping[str, str]
+    items: Sequence[DrawnItem]
+
+    @cached_property
+    def id(self) -> str:
+        """Names the sample in its sheets: equal for equal items, data versions, profile and seed, wherever the home lies."""
+        items = sorted([i.item_id, i.text_version] for i in self.items)
+        return digest({"profile": self.profile, "seed": self.seed, "versions": dict(self.versions), "items": items})[:12]
 
 
 def guard(text: str) -> str:

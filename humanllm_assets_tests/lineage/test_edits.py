@@ -170,6 +170,21 @@ EDITS = [
     Edit(
         "asking", "humanllm_assets/asking/questions.py", append("\nUNUSED = 1\n"), (*ASKED, "benchmark_items", "benchmark_scores")
     ),
+    # ---- what people say of it ---------------------------------------------------------------------------------------
+    Edit("scored sheet", "scored_sheets/ann.csv", append("ann\n"), ("human_check",)),
+    Edit(
+        "agreement of people",
+        "humanllm_assets/quality/agreement.py",
+        replace("FEWEST_ITEMS = 5", "FEWEST_ITEMS = 6"),
+        ("human_check",),
+    ),
+    Edit("page of a sheet", "humanllm_assets/pages/human_sheet.js", append("// new\n"), NOTHING),
+    Edit(
+        "drawing a sample",
+        "humanllm_assets/quality/human_sample.py",
+        replace("place_in_kind, hash", "place_in_kind desc, hash"),
+        NOTHING,
+    ),
     # ---- tasks and training ------------------------------------------------------------------------------------------
     Edit(
         "SQL of a task",
@@ -256,9 +271,12 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Copied:
     benchmark = product / "public_benchmark/notes/more.jsonl"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("{}\n")
+    sheet = product / "scored_sheets/ann.csv"
+    sheet.parent.mkdir()
+    sheet.write_text("annotator\n")
     profile = product / PROFILE
     fixed = "\nbenchmarks:\n  tombench: {kind: tombench, subset: en, folder: public_benchmark}\n"
-    profile.write_text(replace("\nbenchmarks:\n", fixed)(profile.read_text()))
+    profile.write_text(replace("\nbenchmarks:\n", "\nhuman_check: {sheets: scored_sheets}" + fixed)(profile.read_text()))
     return Copied(product, home, read_identities(product, home))
 
 

@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from humanllm_assets.quality.human_sample import DrawnItem, HumanSample, draw_items
+from humanllm_assets.quality.human_sample import draw_items
+from humanllm_assets.quality.human_sheet import DrawnItem, HumanSample
 from humanllm_assets.quality.judged_items import find_judged
 from humanllm_assets.sql import Table, arrow_schema
 from humanllm_assets.tables import FILTERED, PROFILES, SCENARIOS, SCORES, SOCIAL_QA

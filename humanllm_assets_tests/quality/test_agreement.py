@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from humanllm_assets.pages.agreement_table import agreement_table
-from humanllm_assets.quality.agreement import PAPER, VERDICT, krippendorff_alpha, measure_agreement, spearman
+from humanllm_assets.quality.agreement import krippendorff_alpha, measure_agreement, spearman
+from humanllm_assets.tables import AS_IN_PAPER, VERDICT
 from resources.item_kinds import SCENARIO
 from resources.thresholds import Qc
 
@@ -77,8 +78,8 @@ def test_people_who_agree_with_each_other_and_the_judge() -> None:
     assert value["overall", "alpha", None] == value["overall", "judge_spearman", None] == pytest.approx(1)
     assert value["overall", "judge_mean", None] == 6.5
     assert value[VERDICT, "same_verdict", None] == value[VERDICT, "alpha", None] == 1
-    assert (value[PAPER, "mean_kept", None], found[PAPER, "mean_kept", None]["n"]) == (5, 3)  # 10 of 1-10 is 5 of 1-5
-    assert value[PAPER, "alpha", None] is None  # three items, all scored alike
+    assert (value[AS_IN_PAPER, "mean_kept", None], found[AS_IN_PAPER, "mean_kept", None]["n"]) == (5, 3)  # 10 of 1-10 is 5 of 1-5
+    assert value[AS_IN_PAPER, "alpha", None] is None  # three items, all scored alike
     assert ("plausibility", "judge_mean", None) not in value and ("leakage", "mean", None) not in value
 
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from humanllm_assets.commands.human import sheet_html
-from humanllm_assets.quality.human_sample import HumanSample
 from humanllm_assets.quality.human_sheet import (
     COLUMNS,
     QUESTIONS_OF,
+    HumanSample,
     Matched,
     SheetError,
     guard,
