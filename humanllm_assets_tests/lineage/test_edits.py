@@ -162,7 +162,7 @@ EDITS = [
         ("user_profiles", "qc_scores"),
     ),
     Edit("judge's prompt", "prompts/judge_qa.md", append("\nBe strict.\n"), ("qc_scores",)),
-    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores",)),
+    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores", "human_check")),
     Edit("contract", "humanllm_assets/contracts/suites/qc_scores.yaml", replace("max_value: 10", "max_value: 9"), ("qc_scores",)),
     Edit(
         "column type", "humanllm_assets/tables.py", replace('("dropped_by", "VARCHAR"', '("dropped_by", "JSON"'), ("qc_scores",)
