@@ -157,6 +157,32 @@ def summary(profile: ProfileOption = None) -> None:
     print_summary(*_profile(profile))
 
 
+@app.command("human-sample")
+def human_sample(
+    items: Annotated[int, typer.Option(min=1, help="how many items; as many of each source, kind and verdict")] = 120,
+    seed: Annotated[int, typer.Option(help="another seed draws other items")] = 1,
+    out: Annotated[Path, typer.Option(help="folder for sheet.html and sheet.csv")] = Path("human_check"),
+    profile: ProfileOption = None,
+) -> None:
+    """Draw judged items for people to score: a page that works offline, and the same as CSV (docs/human_check.md)."""
+    from humanllm_assets.commands.human import draw_sample
+
+    loaded, home = _profile(profile)
+    draw_sample(loaded, home, items, seed, out, typer.echo)
+
+
+@app.command("human-score")
+def human_score(
+    sheets: Annotated[list[Path], typer.Argument(metavar="SHEET.csv", help="the scored sheet of each annotator")],
+    profile: ProfileOption = None,
+) -> None:
+    """Print what annotators scored, and how far they agree with each other and with the judge."""
+    from humanllm_assets.commands.human import score_sheets
+
+    loaded, home = _profile(profile)
+    score_sheets(loaded, home, sheets, typer.echo)
+
+
 audit_app = typer.Typer(no_args_is_help=True, help="Which records fed a checkpoint, and where a record or user went.")
 app.add_typer(audit_app, name="audit")
 JsonOption = Annotated[bool, typer.Option("--json", help="everything, as JSON")]

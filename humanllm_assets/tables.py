@@ -161,6 +161,34 @@ def _describe_scores(found: RowsFound) -> str:
 
 
 PHRASES[SCORES] = _describe_scores
+HUMAN_SCORES = define_table(
+    ("annotator", "VARCHAR", "who scored, as the sheet says"),
+    ("source", "VARCHAR", "source of the item"),
+    ("item_id", "VARCHAR", "scored item"),
+    ("item_kind", "VARCHAR", f"one of {list_kinds(ITEM_KINDS)}"),
+    ("user_id", "VARCHAR", "its user"),
+    ("record_id", "VARCHAR", "its record; null for items about a user"),
+    ("metric", "VARCHAR", f"one of {', '.join(METRICS)}, or plausibility, which no judge scores"),
+    ("score", "INTEGER", "1-10, higher is better"),
+    ("judge_score", "INTEGER", "what the judge gave; null for plausibility"),
+    ("kept", "BOOLEAN", "what the judge decided (Q3)"),
+)
+PHRASES[HUMAN_SCORES] = lambda found: f"{found.count('score')} by people: {found.list_values('item_kind')}"
+VERDICT = "verdict"
+"""A row of AGREEMENT: whether an item is kept (Q3), by the judge and by the means of the annotators' scores."""
+AS_IN_PAPER = "as in the paper"
+"""A row of AGREEMENT, the one number of the paper (A.4): hallucination and plausibility together, of kept items, from 1 to 5."""
+AGREEMENT = define_table(
+    (
+        "metric",
+        "VARCHAR",
+        f"metric of the sheet; `{VERDICT}`: kept or dropped; `{AS_IN_PAPER}`: hallucination and plausibility, 1-5",
+    ),
+    ("measure", "VARCHAR", "mean, mean_kept, alpha, judge_mean, judge_spearman or same_verdict (docs/human_check.md)"),
+    ("annotator", "VARCHAR", "whose mean; null over all"),
+    ("value", "DOUBLE", "null = not defined with so few items or so little variation"),
+    ("n", "INTEGER", "items behind it"),
+)
 SAMPLES = define_table(
     ("sample_id", "VARCHAR", "stable id"),
     ("task", "VARCHAR", f"one of {', '.join(TASKS)}"),

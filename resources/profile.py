@@ -345,6 +345,12 @@ class Benchmark(Strict):
     temperature: float = 0.0
 
 
+class HumanCheck(Strict):
+    """Q5: the folder with the annotators' scored sheets, CSV files (`~` and `${VARIABLES}` allowed)."""
+
+    sheets: str
+
+
 class Execution(Strict):
     """How steps run. Execution only."""
 
@@ -372,6 +378,7 @@ class Profile(Strict):
     launch: dict[Key, Launch] = {}  # by base model; "default" for the rest
     contestants: dict[Key, Contestant]
     benchmarks: dict[Key, Benchmark]
+    human_check: HumanCheck | None = None
     engine: Engine = Engine()
     execution: Execution = Execution()
 

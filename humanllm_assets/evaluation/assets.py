@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from resources.home import Home
     from resources.profile import Benchmark, Profile
 
-_FUNNEL_ASSETS = ("user_profiles", "scenarios", "social_qa", "qc_scores", "task_datasets")
+_FUNNEL_ASSETS = ("user_profiles", "scenarios", "social_qa", "qc_scores", "human_check", "task_datasets")
 _VERDICTS = {"answers": "chosen", "application_answers": "score"}  # the column that is null for an invalid reply, by table
 
 
@@ -283,7 +283,12 @@ def _row_of(source: str) -> dict[str, Any]:
 def _declare_funnel_report(parts: Partitions) -> Node:
     counted = [f"{stage}_{s}" for s in parts.sources for stage in ("raw", "eligible", "filtered")]
     deps = [parts.all_slices(a, a.split("_", 1)[1]) for a in counted]
-    keys = {"scenarios": parts.scenario_sources, "social_qa": parts.scenario_sources, "task_datasets": parts.pairs}
+    keys = {
+        "scenarios": parts.scenario_sources,
+        "social_qa": parts.scenario_sources,
+        "task_datasets": parts.pairs,
+        "human_check": ("",),
+    }
     deps += [Dep(a, every(("",), keys.get(a, parts.profile_sources))) for a in _FUNNEL_ASSETS]
     return Node(
         name="funnel_report",

@@ -10,6 +10,7 @@ from humanllm_assets.evaluation.funnel_report import Drop, FunnelInputs, ScoreCo
 from humanllm_assets.evaluation.report_context import describe_context
 from humanllm_assets.filtering.rule import reasons
 from humanllm_assets.partitions import parse_pair
+from humanllm_assets.sql import read_rows
 from resources.item_kinds import METRICS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _STAGES = ("rules", "LLM filtering", "synthesis", "judge", "task data sets")  # 
 
 
 def funnel_inputs(step: Step) -> FunnelInputs:
-    """Cells of Table A1, dropped rows by reason, and the judge's scores."""
+    """Cells of Table A1, dropped rows by reason, the judge's scores, and what people say of them."""
     stages: list[Stage] = []
     drops: Counter[tuple[str, str, str]] = Counter()
     scores: list[ScoreCount] = []
@@ -75,6 +76,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         task, source = parse_pair(pair)
         for reason, n in snapshot.manifest.counts.dropped.items():
             drops["task data sets", source, f"{task} {reason}"] += n
+    step.view("agreement", "human_check", "agreement")
     merged: Counter[tuple[str, str, int]] = Counter()
     for s in scores:
         merged[s.item_kind, s.metric, s.score] += s.items
@@ -82,6 +84,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         stages,
         [Drop(*key, n) for key, n in sorted(drops.items(), key=lambda d: (_STAGES.index(d[0][0]), d[0]))],
         [ScoreCount(*key, n) for key, n in sorted(merged.items())],
+        list(read_rows(step.con, "select * from agreement")),
         describe_context(step, ("rewriter", "labeller", "synthesizer", "judge")),
         rate_rows(rates, {source: step.profile.thresholds.bands_of(source) for source in step.profile.sources}),
     )

@@ -1,4 +1,4 @@
-"""The report of the funnel: Table A1 beside the paper's numbers, dropped rows by reason, the judge's scores (V6).
+"""The report of the funnel: Table A1 beside the paper's numbers, dropped rows by reason, scores by the judge (V6) and by people.
 
 Self-contained HTML: no script, no file, no address outside the page. `funnel_numbers` gives the same numbers as rows, so that the
 report is also a table.
@@ -14,7 +14,9 @@ from typing import Any
 
 from humanllm_assets.evaluation.paper import paper_numbers, paper_value, report_row, show_count
 from humanllm_assets.pages import plots
+from humanllm_assets.pages.agreement_table import agreement_table
 from humanllm_assets.pages.page import Cell, Context, Figure, Section, Table, TableRow, render_page
+from humanllm_assets.tables import AS_IN_PAPER
 from resources.sources import SOURCES
 
 Row = dict[str, Any]
@@ -64,11 +66,12 @@ class ScoreCount:
 
 @dataclass(frozen=True)
 class FunnelInputs:
-    """Everything that the page shows; the context is printed on its top."""
+    """Everything that the page shows. human: rows of AGREEMENT; the context is printed on the page's top."""
 
     stages: Sequence[Stage]
     drops: Sequence[Drop]
     scores: Sequence[ScoreCount]
+    human: Sequence[Row]
     context: Context
     rates: Sequence[Row] = ()
     """Rows of FUNNEL_RATES."""
@@ -93,7 +96,7 @@ def funnel_numbers(stages: Iterable[Stage]) -> list[Row]:
 
 
 def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
-    """Page and rows of REPORT_ROWS: Table A1 beside the paper's, the funnel per source, drops by reason, the judge's scores."""
+    """Page and rows of REPORT_ROWS: Table A1 beside the paper's, the funnel per source, drops by reason, scores by the judge and by people."""
     stages, drops, scores = inputs.stages, inputs.drops, inputs.scores
     numbers = funnel_numbers(stages)
     rows = []
@@ -140,9 +143,9 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         )
     shares = _shares(inputs.rates)
     lead = "How many rows each stage kept, beside the paper's Table A1, and why the others were left out."
-    return render_page(
-        f"Funnel, profile {inputs.context.profile}", lead, inputs.context, [table, shares, dropped, judged]
-    ), numbers
+    sections = [table, shares, dropped, judged, _human_section(inputs.human)]
+    numbers += [report_row("Human check", *_name_number(r), r["value"], _paper_number(r)) for r in inputs.human]
+    return render_page(f"Funnel, profile {inputs.context.profile}", lead, inputs.context, sections), numbers
 
 
 def _shares(rates: Sequence[Row]) -> Section:
@@ -167,6 +170,43 @@ def _shares(rates: Sequence[Row]) -> Section:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
+
+
+def _human_section(human: Sequence[Row]) -> Section:
+    """What people say of judged items (Q5), beside the paper's one number (A.4)."""
+    paper = paper_numbers()["human_check"]
+    section = Section(
+        "Human check: people beside the judge",
+        [
+            "Means of scores from 1 to 10, higher is better; alpha: Krippendorff's, between annotators; n: items. Kept and dropped items "
+            f"were drawn alike, so a mean over all is no mean of the data set. The row “{AS_IN_PAPER}” puts hallucination and plausibility of "
+            f"kept items together on the paper's scale, {paper['scale']}.",
+        ],
+    )
+    if not human:
+        section.texts = ["No human check yet: humanllm human-sample."]
+        return section
+    shown = agreement_table(human)
+    known = {"mean, kept": f"{paper['mean']:.2f}", "alpha": f"{paper['alpha']:.2f}"}
+    detail = f"n {paper['items']}"
+    cells = [Cell(known[c], detail) if c in known else Cell("–") for c in shown.columns]
+    shown.rows.append(TableRow(f"{paper_numbers()['source']}, A.4", cells, paper=True))
+    section.tables.append(shown)
+    return section
+
+
+def _name_number(row: Row) -> tuple[str, str]:
+    """Row and column of a number of the human check."""
+    return row["metric"], row["measure"] + (f" of {row['annotator']}" if row["annotator"] else "")
+
+
+def _paper_number(row: Row) -> float | None:
+    names = {"mean_kept": "mean", "alpha": "alpha"}
+    return (
+        paper_numbers()["human_check"][names[row["measure"]]]
+        if row["metric"] == AS_IN_PAPER and row["measure"] in names
+        else None
+    )
 
 
 def _bar(value: float | None) -> plots.Bar:

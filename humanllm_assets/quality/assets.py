@@ -1,18 +1,25 @@
-"""qc_scores: the judge's verdict on every synthesized item (Q1-Q4)."""
+"""qc_scores: the judge's verdict on every synthesized item (Q1-Q4). human_check: what people say of some of them (Q5)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract, Lists
-from humanllm_assets.lineage.nodes import Node
+from humanllm_assets.lineage.nodes import Dep, Node, every
 from humanllm_assets.partitions import Partitions
+from humanllm_assets.quality.agreement import measure_agreement
+from humanllm_assets.quality.human_sheet import SheetError, match_scores, read_sheets
+from humanllm_assets.quality.item_texts import ITEM_ASSETS
 from humanllm_assets.quality.judge import judge_items, threshold_name
-from humanllm_assets.tables import FAILURES, SCORES
+from humanllm_assets.quality.judged_items import find_judged, verdicts
+from humanllm_assets.tables import AGREEMENT, FAILURES, HUMAN_SCORES, SCORES
+from resources.files import FileHashes
 from resources.item_kinds import ITEM_KINDS, METRICS, IncompleteKind, ItemKind, list_kinds
+from resources.profile import ProfileError, resolve_path
 from resources.prompting.prompts import Prompt, PromptError
 
 if TYPE_CHECKING:
@@ -24,7 +31,8 @@ if TYPE_CHECKING:
 def nodes(profile: Profile, home: Home) -> list[Node]:
     """The assets of this stage."""
     check_kinds(ITEM_KINDS)
-    return [_declare_qc_scores(profile, Partitions(profile))]
+    parts = Partitions(profile)
+    return [_declare_qc_scores(profile, parts), _declare_human_check(profile, home, parts)]
 
 
 def check_kinds(kinds: Sequence[ItemKind]) -> None:
@@ -88,7 +96,7 @@ def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
 
 def _qc_scores(step: Step) -> None:
     step.records("records", f"filtered_{step.partition}")
-    for view, asset in (("profile_items", "user_profiles"), ("scenario_items", "scenarios"), ("qa_items", "social_qa")):
+    for view, asset in ITEM_ASSETS.items():
         if asset in step.inputs:
             step.view(view, asset, "items")
     prompts = {kind.name: Prompt.load(kind.judge_prompt) for kind in ITEM_KINDS}
@@ -98,3 +106,73 @@ def _qc_scores(step: Step) -> None:
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     step.measures["pass_rate"] = counts.kept / counts.rows_in if counts.rows_in else 0.0
     llm_measures(step, counts)
+
+
+# ---- human_check -----------------------------------------------------------------------------------------------------
+
+
+def _declare_human_check(profile: Profile, home: Home, parts: Partitions) -> Node:
+    sources = {asset: parts.scenario_sources for asset in ("scenarios", "social_qa")}
+    parents = ("qc_scores", *ITEM_ASSETS.values())
+    return Node(
+        name="human_check",
+        group="quality",
+        description="What people say of a sample of judged items (Q5): their scores beside the judge's, and how far they agree with each "
+        "other (Krippendorff's alpha) and with the judge. Empty until the profile's `human_check.sheets` names a folder with scored "
+        "sheets; `humanllm human-sample` makes the sheets.",
+        kinds=frozenset({"parquet"}),
+        tables={"scores": HUMAN_SCORES, "agreement": AGREEMENT},
+        deps=tuple(Dep(a, every(("",), sources.get(a, parts.profile_sources))) for a in parents),
+        identity=lambda _: {"qc": profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"})},
+        external=lambda _: _sheet_hashes(profile, home),
+        compute=_human_check,
+    )
+
+
+def find_sheets(profile: Profile) -> list[Path]:
+    """The scored sheets of the profile's folder, sorted by name; none where the profile names no folder.
+
+    Raises:
+        SheetError: the folder is not there.
+    """
+    if profile.human_check is None:
+        return []
+    folder = resolve_path(profile.human_check.sheets)
+    if not folder.is_dir():
+        raise SheetError(
+            f"the folder of scored sheets {folder} is not there; make it, or correct `human_check.sheets` in the profile"
+        )
+    return sorted(f for f in folder.iterdir() if f.suffix.lower() == ".csv" and not f.name.startswith("."))
+
+
+def _sheet_hashes(profile: Profile, home: Home) -> dict[str, Any]:
+    """Content hashes of the scored sheets; null where the folder is not there."""
+    try:
+        sheets = find_sheets(profile)
+    except (ProfileError, SheetError):
+        return {"sheets": None}  # planning goes on; the step itself stops with the sentence
+    return {"sheets": dict(zip([s.name for s in sheets], FileHashes(home.root).sha256(sheets), strict=True))} if sheets else {}
+
+
+def _human_check(step: Step) -> None:
+    sheets = find_sheets(step.profile)
+    if not sheets:
+        step.count(entered=0, kept=0, dropped={})
+        step.measures |= {"sheets": 0, "note": "no human check yet: humanllm human-sample"}
+        step.log("no human check yet: humanllm human-sample")
+        return
+    inputs = {asset: snapshots for asset, snapshots in step.inputs.items() if snapshots}
+    find_judged(
+        step.con, {a: {p: s.path("scores" if a == "qc_scores" else "items") for p, s in ps.items()} for a, ps in inputs.items()}
+    )
+    read = read_sheets(sheets, step.profile.name)
+    matched = match_scores(read, verdicts(step.con), {p: s.data_version for p, s in inputs["qc_scores"].items()})
+    step.write("scores", matched.rows)
+    step.write("agreement", measure_agreement(matched.rows, step.profile.thresholds.qc))
+    dropped = {"outdated": matched.outdated, "not_scored": sum(matched.missing.values())}
+    step.count(entered=len(matched.rows) + sum(dropped.values()), kept=len(matched.rows), dropped=dropped)
+    step.measures |= {
+        "sheets": len(sheets),
+        "annotators": len(read.annotators),
+        "items": len({r["item_id"] for r in matched.rows}),
+    }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.record_text import record_text
 from humanllm_assets.asking.texts import ShownRecords, records_text
+from humanllm_assets.quality.item_texts import ITEM_TEXTS
 from humanllm_assets.sql import read_rows
 from resources.errors import Explained
 from resources.item_kinds import METRICS
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
     from resources.thresholds import Qc
-
-ITEM_TABLES = ("profile_items", "scenario_items", "qa_items")
 
 
 class MissingRecords(Explained):
@@ -43,7 +42,7 @@ def threshold(metric: str, qc: Qc) -> float:
     return getattr(qc, threshold_name(metric))
 
 
-def first_failing(scores: Mapping[str, int], qc: Qc) -> str | None:
+def first_failing(scores: Mapping[str, float], qc: Qc) -> str | None:
     """The first metric that does not exceed its threshold, or None when the item is kept (Q3).
 
     Args:
@@ -72,7 +71,7 @@ def judge_items(
     present = {row[0] for row in con.execute("select table_name from information_schema.tables").fetchall()}
 
     def questions() -> Iterator[Question]:
-        for item, source in _read_items(con, engine, role, [t for t in ITEM_TABLES if t in present]):
+        for item, source in _read_items(con, engine, role, [t for t in ITEM_TEXTS if t in present]):
             counts.rows_in += 1
             counts.cut_texts += source.was_cut
             values = {"records": source.text, "item": item.pop("text")}
@@ -91,22 +90,6 @@ def judge_items(
     return counts.check()
 
 
-# One row per item and source record. `text` is the item as the judge sees it.
-_ITEM_SQL = {
-    "profile_items": "select item_id, kind as item_kind, user_id, null as record_id, text, record_ids from profile_items",
-    "scenario_items": """
-        select item_id, 'scenario' as item_kind, user_id, record_id,
-               'Background: ' || background || '\n\nCharacters: ' || characters || '\n\nPlots: ' || plots as text,
-               [record_id] as record_ids
-        from scenario_items""",
-    "qa_items": """
-        select item_id, 'qa' as item_kind, user_id, record_id,
-               'Scenario: ' || scenario || '\n\nQuestion: ' || question || '\n\nAnswer: ' || answer as text,
-               [record_id] as record_ids
-        from qa_items""",
-}
-
-
 class _ItemToJudge(NamedTuple):
     """An item (item_id, item_kind, user_id, record_id, text) and the records that it was made from."""
 
@@ -118,7 +101,7 @@ def _read_items(con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, table
     """Every item of the tables, those of one user and record next to each other."""
     for table in tables:
         query = f"""
-            with items as ({_ITEM_SQL[table]})
+            with items as ({ITEM_TEXTS[table]})
             select i.item_id, i.item_kind, i.user_id, i.record_id, i.text as item_text,
                    r.* exclude (record_id, user_id)
             from (select *, unnest(record_ids) as source_id from items) i

@@ -70,6 +70,15 @@ def benchmark_page():
     return bp.benchmark_report(bp.BenchmarkInputs(SUMMARIES, [DIFFERENCE], BENCHMARKS, CONTEXT))
 
 
+HUMAN = [
+    {"metric": "overall", "measure": "mean", "annotator": None, "value": 7.125, "n": 118},
+    {"metric": "overall", "measure": "mean", "annotator": "ann <b>", "value": 7.5, "n": 117},
+    {"metric": "overall", "measure": "alpha", "annotator": None, "value": None, "n": 3},
+    {"metric": "as in the paper", "measure": "mean_kept", "annotator": None, "value": 4.333, "n": 60},
+    {"metric": "as in the paper", "measure": "alpha", "annotator": None, "value": 0.512, "n": 59},
+]
+
+
 @pytest.fixture(scope="module")
 def funnel_page():
     stages = [
@@ -81,7 +90,7 @@ def funnel_page():
     ]
     drops = [rp.Drop("filtering", "reddit", "too_short", 4321), rp.Drop("filtering", "amazon", "bad <b>", 2)]
     scores = [rp.ScoreCount("persona", "overall", s, s) for s in range(1, 11)]
-    return rp.funnel_report(rp.FunnelInputs(stages, drops, scores, CONTEXT))
+    return rp.funnel_report(rp.FunnelInputs(stages, drops, scores, HUMAN, CONTEXT))
 
 
 class _References(HTMLParser):
@@ -130,6 +139,18 @@ def test_funnel_shows_its_numbers_beside_the_papers(funnel_page):
     assert found["Reddit", "Raw Texts"] == (12345, 47_200_000)
     assert found["Total", "Raw Texts"] == (13345, 707_520_000)  # without comments, which the paper's table lacks
     assert found["Amazon", "After DS Scenarios"] == (None, None) and found["Reddit comments", "Raw Texts"] == (5, None)
+
+
+def test_the_human_check_stands_beside_the_papers_or_says_that_there_is_none(funnel_page):
+    html, rows = funnel_page
+    for shown in ("7.12", "n 118", "ann &lt;b&gt;", "not defined", "4.33", "4.65", "0.65", "n 120", "1-5"):
+        assert shown in html, shown
+    found = {(r["row"], r["column"]): (r["value"], r["paper"]) for r in rows if r["section"] == "Human check"}
+    assert found["as in the paper", "mean_kept"] == (4.333, 4.65) and found["as in the paper", "alpha"] == (0.512, 0.65)
+    assert found["overall", "mean of ann <b>"] == (7.5, None) and found["overall", "alpha"] == (None, None)
+    none, numbers = rp.funnel_report(rp.FunnelInputs([], [], [], [], CONTEXT))
+    assert "No human check yet: humanllm human-sample." in none and "4.65" not in none
+    assert not [r for r in numbers if r["section"] == "Human check"]
 
 
 def test_benchmark_tables_show_their_numbers_beside_the_papers(benchmark_page):

@@ -176,13 +176,28 @@ EDITS = [
         ("user_profiles", "qc_scores"),
     ),
     Edit("judge's prompt", "prompts/judge_qa.md", append("\nBe strict.\n"), ("qc_scores",)),
-    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores",)),
+    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores", "human_check")),
     Edit("contract", "humanllm_assets/contracts/suites/qc_scores.yaml", replace("max_value: 10", "max_value: 9"), ("qc_scores",)),
     Edit(
         "column type", "humanllm_assets/tables.py", replace('("dropped_by", "VARCHAR"', '("dropped_by", "JSON"'), ("qc_scores",)
     ),
     Edit(
         "asking", "humanllm_assets/asking/questions.py", append("\nUNUSED = 1\n"), (*ASKED, "benchmark_items", "benchmark_scores")
+    ),
+    # ---- what people say of it ---------------------------------------------------------------------------------------
+    Edit("scored sheet", "scored_sheets/ann.csv", append("ann\n"), ("human_check",)),
+    Edit(
+        "agreement of people",
+        "humanllm_assets/quality/agreement.py",
+        replace("FEWEST_ITEMS = 5", "FEWEST_ITEMS = 6"),
+        ("human_check",),
+    ),
+    Edit("page of a sheet", "humanllm_assets/pages/human_sheet.js", append("// new\n"), NOTHING),
+    Edit(
+        "drawing a sample",
+        "humanllm_assets/quality/human_sample.py",
+        replace("place_in_kind, hash", "place_in_kind desc, hash"),
+        NOTHING,
     ),
     # ---- tasks and training ------------------------------------------------------------------------------------------
     Edit(
@@ -270,9 +285,12 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Copied:
     benchmark = product / "public_benchmark/notes/more.jsonl"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("{}\n")
+    sheet = product / "scored_sheets/ann.csv"
+    sheet.parent.mkdir()
+    sheet.write_text("annotator\n")
     profile = product / PROFILE
     fixed = "\nbenchmarks:\n  tombench: {kind: tombench, subset: en, folder: public_benchmark}\n"
-    profile.write_text(replace("\nbenchmarks:\n", fixed)(profile.read_text()))
+    profile.write_text(replace("\nbenchmarks:\n", "\nhuman_check: {sheets: scored_sheets}" + fixed)(profile.read_text()))
     return Copied(product, home, read_identities(product, home))
 
 
