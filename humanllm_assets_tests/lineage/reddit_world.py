@@ -83,7 +83,7 @@ class RedditWorld:
         profile["thresholds"]["caps"] = {"max_users_per_slice": CAP}
         profile["thresholds"]["users"] = {}
         profile["thresholds"]["labels"] |= {"keep_quality": ["high", "medium", "low"], "keep_harmful": ["no", "yes"]}
-        profile["thresholds"]["qc"] = {"overall_above": 0, "metric_above": 0, "min_pass_rate": 0.0}
+        profile["thresholds"]["qc"] = {"overall_above": 0, "metric_above": 0, "min_pass_rate": 0.0, "kept_bands": {}}
         self.root.mkdir(exist_ok=True)
         self.project = Project(self.root / "home", self.root / "small.yaml")
         self.project.profile_file.write_text(yaml.safe_dump(profile, sort_keys=False))
