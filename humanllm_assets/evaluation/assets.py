@@ -19,6 +19,7 @@ from humanllm_assets.evaluation.funnel_report import funnel_report
 from humanllm_assets.evaluation.paper import page_files
 from humanllm_assets.lineage.nodes import Dep, Node, StepError, every
 from humanllm_assets.partitions import Partitions, parse_score_key
+from humanllm_assets.quality.assets import judged_sources
 from humanllm_assets.sql import read_rows
 from humanllm_assets.tables import ANSWERS, APPLICATION_ANSWERS, BENCHMARK_ITEMS, CONTESTANTS, FAILURES, REPORT_ROWS, SUMMARY
 from humanllm_assets.training.assets import model_weights
@@ -274,15 +275,20 @@ def _declare_funnel_report(parts: Partitions) -> Node:
     deps = [parts.all_slices(a, a.split("_", 1)[1]) for a in counted]
     keys = {"scenarios": parts.scenario_sources, "social_qa": parts.scenario_sources, "task_datasets": parts.pairs}
     deps += [Dep(a, every(("",), keys.get(a, parts.profile_sources))) for a in _FUNNEL_ASSETS]
+    deps += [Dep(a, every(("",), tuple(judged_sources(parts.profile)))) for a in ("judge_calibration", "judge_approval")]
     return Node(
         name="funnel_report",
         group="reporting",
         description="How many records, users, scenarios and questions each stage kept, and why it dropped the rest, beside the paper's "
-        "Table A1 (V6). An HTML page.",
+        "Table A1 (V6), and how good the judge is. An HTML page.",
         kinds=frozenset({"html"}),
         tables={"rows": REPORT_ROWS},
         deps=tuple(deps),
-        identity=lambda _: {**_report_identity(parts.profile), "sources": {s: _row_of(s) for s in parts.sources}},
+        identity=lambda _: {
+            **_report_identity(parts.profile),
+            "sources": {s: _row_of(s) for s in parts.sources},
+            "qc": parts.profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"}),
+        },
         compute=_funnel_report,
     )
 

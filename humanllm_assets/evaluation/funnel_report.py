@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from humanllm_assets.evaluation.judge_report import JudgedKind, judge_numbers, judge_section, judge_warnings
 from humanllm_assets.evaluation.paper import paper_numbers, paper_value, report_row, show_count
 from humanllm_assets.pages import plots
 from humanllm_assets.pages.page import Cell, Context, Figure, Section, Table, TableRow, render_page
@@ -69,6 +70,7 @@ class FunnelInputs:
     stages: Sequence[Stage]
     drops: Sequence[Drop]
     scores: Sequence[ScoreCount]
+    judges: Sequence[JudgedKind]
     context: Context
 
 
@@ -91,9 +93,9 @@ def funnel_numbers(stages: Iterable[Stage]) -> list[Row]:
 
 
 def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
-    """Page and rows of REPORT_ROWS: Table A1 beside the paper's, the funnel per source, drops by reason, the judge's scores."""
+    """Page and rows of REPORT_ROWS: Table A1 beside the paper's, the funnel per source, drops by reason, the judge and its scores."""
     stages, drops, scores = inputs.stages, inputs.drops, inputs.scores
-    numbers = funnel_numbers(stages)
+    numbers, warnings = funnel_numbers(stages), judge_warnings(inputs.judges)
     rows = []
     for name in dict.fromkeys(n["row"] for n in numbers):
         mine = [n for n in numbers if n["row"] == name]
@@ -103,7 +105,8 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         "Table A1: rows after each stage",
         [
             f"Grey rows: {paper_numbers()['source']}. DF filtering, DS synthesis, QC quality control. "
-            "Totals leave out Reddit comments, which the paper does not count."
+            "Totals leave out Reddit comments, which the paper does not count.",
+            *(f"After QC, {warning}" for warning in warnings),
         ],
     )
     table.tables.append(Table("", "Source", list(FUNNEL_COLUMNS), rows))
@@ -127,7 +130,7 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         )
         body = [TableRow(name, [Cell(show_count(n))]) for name, n in sorted(values.items(), key=lambda x: (-x[1], x[0]))]
         dropped.tables.append(Table(stage, "Source and reason", ["Rows"], body))
-    judged = Section("Scores of the judge", [] if scores else ["Nothing was judged."])
+    judged = Section("Scores of the judge", warnings if scores else ["Nothing was judged."])
     for kind in dict.fromkeys(s.item_kind for s in scores):
         counts: dict[str, dict[int, int]] = {}
         for s in scores:
@@ -137,7 +140,9 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
             Figure(plots.histograms(f"Scores of {kind}", counts), f"{kind}: items per score, 1-10, higher is better.")
         )
     lead = "How many rows each stage kept, beside the paper's Table A1, and why the others were left out."
-    return render_page(f"Funnel, profile {inputs.context.profile}", lead, inputs.context, [table, dropped, judged]), numbers
+    sections = [table, dropped, judge_section(inputs.judges), judged]
+    page = render_page(f"Funnel, profile {inputs.context.profile}", lead, inputs.context, sections)
+    return page, [*numbers, *judge_numbers(inputs.judges)]
 
 
 def _bar(value: float | None) -> plots.Bar:

@@ -17,8 +17,8 @@ from humanllm_assets.lineage.nodes import Dep, Node, same
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.calibration import CALIBRATED, describe_judge, measure_judge
 from humanllm_assets.quality.copies import judge_copies, left_out
-from humanllm_assets.quality.judge import judge_items, threshold_name
-from humanllm_assets.quality.kept_shares import KeptShares
+from humanllm_assets.quality.judge import judge_items
+from humanllm_assets.quality.keeping import KeptShares, threshold_name
 from humanllm_assets.sql import read_rows
 from humanllm_assets.tables import APPROVALS, CALIBRATION_FIGURES, CALIBRATION_SCORES, FAILURES, SCORES
 from resources.item_kinds import ITEM_KINDS, METRICS, IncompleteKind, ItemKind, list_kinds

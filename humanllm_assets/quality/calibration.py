@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from humanllm_assets.quality.damage import DAMAGES, noticing
-from humanllm_assets.quality.judge import first_failing
+from humanllm_assets.quality.keeping import first_failing
 
 if TYPE_CHECKING:
     from resources.thresholds import Calibration, Qc

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.record_text import record_text
 from humanllm_assets.asking.texts import ShownRecords, records_text
+from humanllm_assets.quality.keeping import first_failing
 from humanllm_assets.sql import read_rows
 from resources.errors import Explained
 from resources.item_kinds import METRICS
@@ -31,25 +32,6 @@ ITEM_TABLES = ("profile_items", "scenario_items", "qa_items")
 
 class MissingRecords(Explained):
     """An item was made from a record that is no longer among the filtered ones."""
-
-
-def threshold_name(metric: str) -> str:
-    """Q3: the field of `Qc` that holds the score which `metric` must exceed."""
-    return "overall_above" if metric == "overall" else "metric_above"
-
-
-def threshold(metric: str, qc: Qc) -> float:
-    """Q3: the score that `metric` must exceed."""
-    return getattr(qc, threshold_name(metric))
-
-
-def first_failing(scores: Mapping[str, int], qc: Qc) -> str | None:
-    """The first metric that does not exceed its threshold, or None when the item is kept (Q3).
-
-    Args:
-        scores: of every metric that applies to the item, in the order of its kind's declaration.
-    """
-    return next((metric for metric, score in scores.items() if score <= threshold(metric, qc)), None)
 
 
 def judge_items(

@@ -98,6 +98,10 @@ class RedditWorld:
 
     def run(self) -> list[dict[str, Any]]:
         """Write the files and run every partition, parents first; returns the bodies that the server got."""
+        return self.run_to(("qc_scores", "task_datasets"))
+
+    def run_to(self, assets: Sequence[str]) -> list[dict[str, Any]]:
+        """The same up to some assets."""
         folder = self.root / "reddit"
         folder.mkdir(exist_ok=True)
         for name, rows in self.rows.items():
@@ -106,9 +110,7 @@ class RedditWorld:
                 (folder / f"{name}.ndjson").write_text(content)
         before = self.server.requests
         graph = self.graph
-        self.computed = run_graph(
-            self.project, graph, [(a, p) for a in ("qc_scores", "task_datasets") for p in graph[a].partitions]
-        )
+        self.computed = run_graph(self.project, graph, [(a, p) for a in assets for p in graph[a].partitions])
         return list(self.server.bodies)[len(self.server.bodies) - (self.server.requests - before) :]
 
     def published_text(self) -> str:

@@ -184,7 +184,7 @@ EDITS = [
         "what a judge must reach",
         PROFILE,
         replace("calibration: {items: 2,", "calibration: {min_auc: 0.6, items: 2,"),
-        ("judge_calibration", "judge_approval", "funnel_report"),
+        ("judge_calibration", "judge_approval"),
     ),
     Edit(
         "band of kept items",
@@ -192,7 +192,7 @@ EDITS = [
         replace("kept_bands: {}", "kept_bands: {reddit: {users: [0.5, 0.9]}}"),
         ("qc_scores[reddit]",),
     ),
-    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores",)),
+    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores", "funnel_report")),
     Edit("contract", "humanllm_assets/contracts/suites/qc_scores.yaml", replace("max_value: 10", "max_value: 9"), ("qc_scores",)),
     Edit(
         "column type", "humanllm_assets/tables.py", replace('("dropped_by", "VARCHAR"', '("dropped_by", "JSON"'), ("qc_scores",)

@@ -23,7 +23,7 @@ from humanllm_assets.quality.calibration import (
     share,
 )
 from humanllm_assets.quality.damage import DAMAGES
-from humanllm_assets.quality.kept_shares import KeptShares
+from humanllm_assets.quality.keeping import KeptShares
 from resources.item_kinds import PERSONA, STYLE
 from resources.thresholds import Calibration, Qc
 

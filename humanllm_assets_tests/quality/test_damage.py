@@ -100,7 +100,7 @@ def test_what_does_not_apply_to_an_item_kind_is_left_out_by_name() -> None:
 
 
 @pytest.mark.parametrize("kind", ITEM_KINDS, ids=lambda kind: kind.name)
-def test_every_kind_of_damage_must_be_noticed_by_a_metric_where_one_can(kind) -> None:  # noqa: ANN001
+def test_every_kind_of_damage_must_be_noticed_by_a_metric_where_one_can(kind) -> None:
     names = [name for name in DAMAGES if name not in left_out(kind)]
     unnoticed = [name for name in names if not noticing(name, kind.metrics)]
     assert unnoticed == ([] if "conciseness" in kind.metrics else ["verbosity"])

@@ -1,13 +1,35 @@
-"""Q4: which shares of users, scenarios and questions a judge keeps, to set beside the paper's Table A1."""
+"""Q3 and Q4: which items a judge's scores keep, and which shares that makes beside the paper's Table A1."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resources.thresholds import Qc
 
 Row = Mapping[str, Any]
 _OF_A_USER = ("persona", "profile")  # a user is kept with both
+
+
+def threshold_name(metric: str) -> str:
+    """Q3: the field of `Qc` that holds the score which `metric` must exceed."""
+    return "overall_above" if metric == "overall" else "metric_above"
+
+
+def threshold(metric: str, qc: Qc) -> float:
+    """Q3: the score that `metric` must exceed."""
+    return getattr(qc, threshold_name(metric))
+
+
+def first_failing(scores: Mapping[str, int], qc: Qc) -> str | None:
+    """The first metric that does not exceed its threshold, or None when the item is kept (Q3).
+
+    Args:
+        scores: of every metric that applies to the item, in the order of its kind's declaration.
+    """
+    return next((metric for metric, score in scores.items() if score <= threshold(metric, qc)), None)
 
 
 class KeptShares:
