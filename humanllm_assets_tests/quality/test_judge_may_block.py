@@ -21,8 +21,9 @@ from humanllm_assets.lineage.nodes import Runtime
 from humanllm_assets.lineage.staleness.plan import plan
 from humanllm_assets.lineage.step import ContractFailed, StepError, run_step
 from humanllm_assets.quality.assets import judged_sources
-from humanllm_assets_tests.lineage.reddit_world import NAMES, RedditWorld, _connect, run_graph
+from humanllm_assets_tests.lineage.reddit_world import NAMES, RedditWorld, _connect, copying_answer, run_graph
 from resources.item_kinds import ITEM_KINDS
+from resources.llm import dummy_server
 from resources.llm.dummy_server import DummyServer, Scripted
 from resources.llm.engine import Engine
 
@@ -59,7 +60,8 @@ class Judge:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[DummyServer]:
-    with DummyServer() as found:
+    with pytest.MonkeyPatch.context() as patch, DummyServer() as found:
+        patch.setattr(dummy_server, "answer_to", copying_answer)
         yield found
 
 
