@@ -1,6 +1,6 @@
 # make demo        the whole graph on the embedded sample, with a small real model
 # make test        the quick tests: with a small real vLLM, DeepSpeed, mergekit and Chromium
-# make test-long   real files to scores with a real model, and 200 random edit scripts
+# make test-long   real files to scores with a real model, faults in the middle of runs, and 200 random edit scripts
 # make ui          Dagster's UI on what `make demo` made
 # make lint        ruff, type checker, layers
 # make mutants     how many small mistakes the tests would notice (docs/mutants.md); half an hour, SAMPLE=0: every one, hours

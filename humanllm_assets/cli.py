@@ -210,6 +210,50 @@ def audit_user(
     raise typer.Exit(run(home.root, user_id, all_versions=all_versions, as_json=as_json, echo=typer.echo))
 
 
+prompt_app = typer.Typer(no_args_is_help=True, help="See, try and compare the prompts that models are asked.")
+app.add_typer(prompt_app, name="prompt")
+PromptName = Annotated[str, typer.Argument(metavar="NAME", help="a file of prompts/, without .md")]
+AboutOption = Annotated[
+    str | None, typer.Option("--record", metavar="ID", help="a record, user or item; without it, whatever is asked first")
+]
+WithinOption = Annotated[
+    list[str] | None, typer.Option("--in", metavar="TARGET", help=r"asset or asset\[partition] to look through; default: all")
+]
+
+
+@prompt_app.command("show")
+def prompt_show(name: PromptName, record: AboutOption = None, within: WithinOption = None, profile: ProfileOption = None) -> None:
+    """A prompt as it is asked about a record, and the answer that is known. Asks no model."""
+    from humanllm_assets.commands import prompt
+
+    loaded, home = _profile(profile)
+    prompt.show(loaded, home, name, record, within or [], echo=typer.echo, log=_say)
+
+
+@prompt_app.command("try")
+def prompt_try(
+    name: PromptName,
+    record: AboutOption = None,
+    n: Annotated[int, typer.Option("--n", min=1, max=100, help="how many answers, with different seeds")] = 1,
+    within: WithinOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Ask the model a prompt about a record: what came, beside what it is read as. The file may be edited between two tries."""
+    from humanllm_assets.commands import prompt
+
+    loaded, home = _profile(profile)
+    prompt.try_out(loaded, home.prepare(loaded), name, record, within or [], n, echo=typer.echo, log=_say)
+
+
+@prompt_app.command("diff")
+def prompt_diff(name: PromptName, profile: ProfileOption = None) -> None:
+    """A prompt's file against the texts that published partitions were made with; ends with 1 when they differ."""
+    from humanllm_assets.commands import prompt
+
+    loaded, home = _profile(profile)
+    raise typer.Exit(prompt.diff(loaded, home, name, echo=typer.echo))
+
+
 @app.command()
 def diff(
     first: Annotated[str, typer.Argument(help="recipe, recipe@<data version>, or a model folder")],

@@ -112,7 +112,7 @@ class Question:
     def request(self) -> LLMRequest:
         """What the engine is asked."""
         messages = self.prompt.render(**self.values)
-        return LLMRequest(self.key, messages, self.prompt.schema, self.subject, self.logprobs)
+        return LLMRequest(self.key, messages, self.prompt.schema, self.subject, self.logprobs, self.prompt.name)
 
 
 @dataclass(frozen=True)

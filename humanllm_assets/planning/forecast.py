@@ -134,6 +134,20 @@ def _total(labels: dict[str, dict[str, float]]) -> dict[str, float]:
     return _summed(iter([{"": stats} for stats in labels.values()])).get("", {})
 
 
+def rehearse(runtime: Runtime, node: Node, partition: str) -> None:
+    """Run a step's own code with the runtime's engine, which answers from the journal alone; what it writes is thrown away.
+
+    Raises:
+        Explained: a parent is not published, or the step itself cannot go on.
+    """
+    inputs = pin_inputs(node, partition, runtime.store)
+    with tempfile.TemporaryDirectory(prefix="humanllm-forecast-") as folder, runtime.connect() as con:
+        output = Path(folder) / "output"
+        output.mkdir()
+        writer = SnapshotWriter(output, node.tables)
+        node.compute(Step(node, partition, runtime, inputs, "forecast", writer, con, lambda line: None))
+
+
 class Forecaster:
     """Forecasts for the stale partitions of one plan, in its order."""
 
@@ -178,22 +192,13 @@ class Forecaster:
     def _exact(self, node: Node, stale: Stale) -> Forecast:
         before, guesses = len(self._rehearsal.asked), self._rehearsal.guesses
         try:
-            self._rehearse(node, stale.partition)
+            rehearse(self._runtime, node, stale.partition)
         except (Explained, OSError, duckdb.Error) as e:
             del self._rehearsal.asked[before:]
             return replace(self._estimate(node, stale), note=f"cannot be looked up: {e}")
         guessed = self._rehearsal.guesses > guesses
         note = "texts were cut by a guess of their tokens" if guessed else ""
         return self._counted(node, stale.partition, self._rehearsal.asked[before:], note)
-
-    def _rehearse(self, node: Node, partition: str) -> None:
-        runtime = self._runtime
-        inputs = pin_inputs(node, partition, runtime.store)
-        with tempfile.TemporaryDirectory(prefix="humanllm-forecast-") as folder, runtime.connect() as con:
-            output = Path(folder) / "output"
-            output.mkdir()
-            writer = SnapshotWriter(output, node.tables)
-            node.compute(Step(node, partition, runtime, inputs, "forecast", writer, con, lambda line: None))
 
     def _counted(self, node: Node, partition: str, asked: Sequence[Asked], note: str) -> Forecast:
         """`Asked` of one step as a forecast. A request that an earlier `ask` left open and a later one lacks will be asked there."""

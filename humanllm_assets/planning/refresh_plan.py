@@ -94,7 +94,9 @@ class Limits:
         return self.max_calls is not None or self.max_cost is not None
 
 
-def _runtime(profile: Profile, graph: Graph, home: Home) -> Runtime:
+def open_runtime(profile: Profile, graph: Graph, home: Home) -> Runtime:
+    """What steps are looked at with: no model can be asked."""
+
     def no_engine() -> Any:
         raise RuntimeError("a plan asks no model")
 
@@ -111,7 +113,7 @@ def make_plan(profile: Profile, graph: Graph, home: Home, names: Sequence[str] =
         TargetError: a name means nothing in this graph.
     """
     wanted = graph.upstream_closure(parse_targets(graph, names))
-    runtime = _runtime(profile, graph, home)
+    runtime = open_runtime(profile, graph, home)
     stale = stale_partitions(graph, runtime.store, wanted, Details(runtime.store, home.prompts))
     with Forecaster(runtime) as forecaster:
         items = tuple((s, forecaster.forecast(s)) for s in stale)
@@ -155,7 +157,7 @@ def hold_within(budget: Budget, profile: Profile, graph: Graph, home: Home) -> C
     def allow(item: Item) -> str | None:
         if not graph[item.asset].uses_llm:
             return None
-        with Forecaster(_runtime(profile, graph, home)) as forecaster:
+        with Forecaster(open_runtime(profile, graph, home)) as forecaster:
             forecast = forecaster.forecast(Stale(item, reasons=(), certain=True))
         left = budget.spent()
         if forecast is None or not forecast.calls:

@@ -17,13 +17,14 @@ Log = Callable[[str], None]
 class LLMRequest:
     """One question. `key`: the item's id, unique inside one call. `messages`: (role, content) pairs. `schema`: None for free
     text. `subject`: the user it is about, stored with the answer for takedown. `logprobs`: how many alternatives of the first
-    token to report."""
+    token to report. `prompt`: the template's name, for people."""
 
     key: str
     messages: tuple[tuple[str, str], ...]
     schema: type[BaseModel] | None
     subject: str = ""
     logprobs: int = 0
+    prompt: str = ""
 
 
 @dataclass(frozen=True)
