@@ -189,6 +189,42 @@ AGREEMENT = define_table(
     ("value", "DOUBLE", "null = not defined with so few items or so little variation"),
     ("n", "INTEGER", "items behind it"),
 )
+CALIBRATION_SCORES = define_table(
+    ("score_id", "VARCHAR", "item, damage and metric"),
+    ("item_id", "VARCHAR", "the item whose copy was judged"),
+    ("item_kind", "VARCHAR", f"one of {list_kinds(ITEM_KINDS)}"),
+    ("user_id", "VARCHAR", "its user"),
+    ("record_id", "VARCHAR", "its record; null for items about a user"),
+    (
+        "damage",
+        "VARCHAR",
+        "none (the original), repeat (asked again), newest_first (records in the opposite order), or the damage",
+    ),
+    ("other_item_id", "VARCHAR", "another item whose text stands in the copy"),
+    ("n_chars", "INTEGER", "characters that the judge was shown of it"),
+    ("metric", "VARCHAR", f"one of {', '.join(METRICS)}"),
+    ("score", "INTEGER", "1-10, higher is better"),
+)
+PHRASES[CALIBRATION_SCORES] = lambda found: (
+    f"{found.count('score')} by which the judge was measured: {found.list_values('damage')}"
+)
+CALIBRATION_FIGURES = define_table(
+    ("figure_id", "VARCHAR", "metric, measure and damage"),
+    ("metric", "VARCHAR", f"one of {', '.join(METRICS)}"),
+    ("damage", "VARCHAR", "damage that the measure is about; any = all together that the metric is there to notice"),
+    ("measure", "VARCHAR", "auc, repeat_agreement, order_bias (points) or length_bias (correlation of score and length)"),
+    ("value", "DOUBLE", "value; null where too little was answered"),
+    ("low", "DOUBLE", "lower end of the 95% interval"),
+    ("high", "DOUBLE", "upper end"),
+    ("n", "INTEGER", "items behind it"),
+    ("required", "BOOLEAN", "whether it must reach the profile's figure"),
+)
+APPROVALS = define_table(
+    ("role", "VARCHAR", "role of the judge"),
+    ("item_kind", "VARCHAR", "kind of item that it scores"),
+    ("calibrated", "BOOLEAN", "every required figure reaches what the profile wants"),
+    ("says", "VARCHAR", "the same in words; where it is not calibrated, with the worst figure"),
+)
 SAMPLES = define_table(
     ("sample_id", "VARCHAR", "stable id"),
     ("task", "VARCHAR", f"one of {', '.join(TASKS)}"),

@@ -75,7 +75,8 @@ def small_profile(server_url: str) -> dict:
     content["name"] = "small"
     content["models"]["smollm2"] = {"name": "dummy", "revision": "1", "endpoints": [server_url]}
     content["thresholds"]["caps"] = {"max_users_per_slice": 3, "max_records_per_user": 5, "min_records_in_slice": 4}
-    content["thresholds"]["qc"] = {"overall_above": 2, "metric_above": 1, "min_pass_rate": 0.0}
+    content["thresholds"]["qc"] = {"overall_above": 2, "metric_above": 1, "min_pass_rate": 0.0, "kept_bands": {}}
+    content["thresholds"]["calibration"] = {"items": 0, "severity": "warning"}  # tests of the judge turn it on
     content["thresholds"]["tasks"] = {"test_fraction": 0.5}
     content["thresholds"]["labels"]["min_left"] = 0.0  # the dummy server answers with a few words
     content["recipes"], content["contestants"] = {}, {"smollm2": {"model": "smollm2"}}

@@ -408,6 +408,12 @@ class Profile(Strict):
             for d in benchmark.distractors:
                 need("model", d.model, self.models, f"benchmarks.{name}.distractors")
         wrong += _check_slices(self.sources)
+        for where, names in (
+            ("calibration.sources", self.thresholds.calibration.sources),
+            ("qc.kept_bands", self.thresholds.qc.kept_bands),
+        ):
+            for name in names:
+                need("source", name, PROFILE_SOURCES, f"thresholds.{where}")
         for role in ("rewriter", "labeller", "synthesizer", "judge", "contestant"):
             if role not in self.roles:
                 wrong.append(f"roles.{role} is missing")

@@ -51,7 +51,9 @@ class Caps(Strict):
 
 
 if TYPE_CHECKING:
-    Rules = Bands = SourceCaps = Strict
+    Rules = Strict
+    Bands = Strict
+    SourceCaps = Strict
 else:  # one field per source, so that a profile's keys are checked and a contract can name `rules.reddit.min_chars`
     Rules = create_model("Rules", __base__=Strict, **{name: (facts.rules, facts.rules()) for name, facts in SOURCES.items()})
     SourceCaps = create_model("SourceCaps", __base__=Strict, **{name: (Caps | None, None) for name in SOURCES})
@@ -78,6 +80,9 @@ class Users(Strict):
     qa_targets_only: bool = False  # B1 only for targets, the ones that T3 can ask about; the paper asks about every record
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Words(Strict):
     """Word limits of the synthesized texts (section 2.2)."""
 
@@ -93,6 +98,27 @@ class Qc(Strict):
     overall_above: float = 8
     metric_above: float = 7
     min_pass_rate: float = 0.1  # contract: fewer kept items than this share means a broken judge or synthesizer
+    kept_bands: dict[str, dict[Literal["users", "scenario", "qa"], tuple[Share, Share]]] = {
+        "reddit": {"users": (0.64, 0.84), "scenario": (0.32, 0.52), "qa": (0.51, 0.71)},
+        "twitter": {"users": (0.62, 0.82), "scenario": (0.35, 0.55), "qa": (0.50, 0.70)},
+        "blogger": {"users": (0.64, 0.84), "scenario": (0.33, 0.53), "qa": (0.17, 0.37)},
+        "amazon": {"users": (0.48, 0.68)},
+    }
+    """Q4, a warning: lowest and highest share that the judge keeps, by source and kind; the paper's Table A1, 0.1 to either side. A
+    user is kept with persona and profile."""
+
+
+class Calibration(Strict):
+    """How a judge is measured before its scores count: on copies of our own items, damaged by plain code."""
+
+    items: int = Field(default=40, ge=0)  # originals of each item kind; 0 = the judge is not measured
+    copies: int | None = Field(default=None, ge=1)  # damaged copies of each; null = one for every kind of damage
+    sources: list[str] = []  # whose items are taken; none named = the profile's first source that has such items
+    min_auc: Share = 0.7  # how often an original must score above a copy whose damage the metric is there to notice
+    min_repeat_agreement: Share = 0.8  # share of repeated scores that must lie within one point of the first
+    severity: Literal["critical", "warning"] = (
+        "critical"  # whether a judge below these may not publish scores, or may with a note
+    )
 
 
 class Failures(Strict):
@@ -125,6 +151,7 @@ class Thresholds(Strict):
     users: Users = Users()
     words: Words = Words()
     qc: Qc = Qc()
+    calibration: Calibration = Calibration()
     failures: Failures = Failures()
     tasks: Tasks = Tasks()
     bands: Bands = Bands()

@@ -17,6 +17,7 @@ from humanllm_assets.lineage.manifests import Snapshot
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.staleness.plan import plan
 from humanllm_assets.partitions import Partitions, parse_score_key
+from humanllm_assets.quality.assets import judged_sources
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -52,6 +53,8 @@ def print_summary(profile: Profile, home: Home) -> None:
     ):
         console.print()
         console.print(_table(title, columns, rows))
+        if columns is QC_COLUMNS and (line := judge_line(store, profile)):
+            console.print(line, style="yellow", soft_wrap=True)
     for note in profile.notes:
         console.print(f"Note: {note}", style="yellow")
     for report in ("funnel_report", "benchmark_report"):
@@ -127,6 +130,16 @@ def qc_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
         ).fetchall()
         rows += [[snapshot.manifest.partition, kind, n, kept, f"{kept / n:.0%}", why] for kind, n, kept, why in found]
     return rows
+
+
+def judge_line(store: SnapshotStore, profile: Profile) -> str:
+    """What is known of the judge, by item kind, from the published `judge_approval`; empty when nothing is."""
+    said: dict[str, list[str]] = {}
+    for snapshot in _each(store, "judge_approval", judged_sources(profile)):
+        query = "select item_kind, says from read_parquet(?)"
+        for kind, says in duckdb.execute(query, [str(snapshot.path("approvals"))]).fetchall():
+            said.setdefault(says, []).append(kind)
+    return "; ".join(f"{', '.join(kinds)}: {says}" for says, kinds in said.items())
 
 
 TRAINING_COLUMNS = ("recipe", "samples", "steps", "tokens", "loss: first", "last", "merge error")

@@ -1,8 +1,8 @@
 """Contracts: what must hold for a table before it is published, as data.
 
 A suite is a YAML file under `suites/`: per table its key column and a list of Great Expectations expectations, each with an id,
-a severity (critical blocks publishing, warning and info do not) and thresholds written `{$PARAMETER: qc.overall_above}`. They
-are filled here from the profile's `Thresholds`, the very object that the filter SQL reads, so that a rule and its contract
+a severity (critical blocks publishing, warning and info do not; `{$PARAMETER: calibration.severity}` where the profile says which)
+and thresholds written `{$PARAMETER: qc.overall_above}`. They are filled here from the profile's `Thresholds`, the very object that the filter SQL reads, so that a rule and its contract
 cannot drift apart and the reports show numbers. The table named `measures` is one row of numbers that the step computed.
 
 What a stage declares as a table (which metric applies to which kind of item) is handed in as `lists`, never copied: an expectation
@@ -49,7 +49,7 @@ class _ExpectationYaml(Strict):
     type: str
     each: str | None = None
     kwargs: dict[str, Any] = Field(default_factory=dict)
-    severity: Severity = "critical"
+    severity: Severity | dict[str, str] = "critical"
     description: str = ""
 
 
@@ -141,7 +141,10 @@ class Contract:
                 for row in _rows_of(e.each, lists or {}, where) if e.each else ({},):
                     fill = _Filling(thresholds, source, lists or {}, row, where)
                     id_, description = fill(e.id), fill(e.description)
-                    expectations.append(Expectation(f"{table}.{id_}", table, e.type, fill(e.kwargs), e.severity, description))
+                    severity = fill(e.severity)
+                    if severity not in SEVERITIES:
+                        raise ContractError(f"{where} has the severity `{severity}`; give it one of: {', '.join(SEVERITIES)}")
+                    expectations.append(Expectation(f"{table}.{id_}", table, e.type, fill(e.kwargs), severity, description))
         ids = [e.id for e in expectations]
         if twice := sorted({i for i in ids if ids.count(i) > 1}):
             raise ContractError(f"suite `{name}` uses an id twice: {', '.join(twice)}; give each expectation its own")

@@ -20,6 +20,7 @@ from humanllm_assets.evaluation.paper import page_files
 from humanllm_assets.filtering.rule import reasons
 from humanllm_assets.lineage.nodes import Dep, Node, StepError, every
 from humanllm_assets.partitions import Partitions, parse_score_key
+from humanllm_assets.quality.assets import judged_sources
 from humanllm_assets.sql import read_rows
 from humanllm_assets.tables import (
     ANSWERS,
@@ -290,11 +291,12 @@ def _declare_funnel_report(parts: Partitions) -> Node:
         "human_check": ("",),
     }
     deps += [Dep(a, every(("",), keys.get(a, parts.profile_sources))) for a in _FUNNEL_ASSETS]
+    deps += [Dep(a, every(("",), tuple(judged_sources(parts.profile)))) for a in ("judge_calibration", "judge_approval")]
     return Node(
         name="funnel_report",
         group="reporting",
         description="How many records, users, scenarios and questions each stage kept, and why it dropped the rest, beside the paper's "
-        "Table A1 (V6). An HTML page.",
+        "Table A1 (V6), and how good the judge is. An HTML page.",
         kinds=frozenset({"html"}),
         tables={"rows": REPORT_ROWS, "rates": FUNNEL_RATES},
         deps=tuple(deps),
@@ -303,6 +305,7 @@ def _declare_funnel_report(parts: Partitions) -> Node:
             "sources": {s: _row_of(s) for s in parts.sources},
             "bands": {s: _known_bands(parts.profile, s) for s in parts.sources},
             "rules": {s: reasons(s, parts.profile.thresholds.rules_of(s)) for s in parts.sources},
+            "qc": parts.profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"}),
         },
         compute=_funnel_report,
         contract=Contract.load("funnel_report", parts.profile.thresholds),

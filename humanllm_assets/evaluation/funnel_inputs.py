@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from humanllm_assets.evaluation.funnel_rates import STAGES, Rate, rate_rows, rule_rates
 from humanllm_assets.evaluation.funnel_report import Drop, FunnelInputs, ScoreCount, Stage
+from humanllm_assets.evaluation.judge_report import JudgedKind
 from humanllm_assets.evaluation.report_context import describe_context
 from humanllm_assets.filtering.rule import reasons
 from humanllm_assets.partitions import parse_pair
-from humanllm_assets.sql import read_rows
+from humanllm_assets.quality.calibration import rates
+from humanllm_assets.sql import literal, parquet, read_rows
 from resources.item_kinds import METRICS
 
 if TYPE_CHECKING:
@@ -85,9 +87,25 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         [Drop(*key, n) for key, n in sorted(drops.items(), key=lambda d: (_STAGES.index(d[0][0]), d[0]))],
         [ScoreCount(*key, n) for key, n in sorted(merged.items())],
         list(read_rows(step.con, "select * from agreement")),
+        _judges(step),
         describe_context(step, ("rewriter", "labeller", "synthesizer", "judge")),
         rate_rows(rates, {source: step.profile.thresholds.bands_of(source) for source in step.profile.sources}),
     )
+
+
+def _judges(step: Step) -> list[JudgedKind]:
+    """The judge of each kind of item, with what it kept over all sources."""
+    verdicts = parquet([s.path("scores") for s in step.inputs["qc_scores"].values()])
+    found = []
+    for key, snapshot in step.inputs["judge_approval"].items():
+        (approval,) = read_rows(step.con, f"select * from {parquet([snapshot.path('approvals')])}")
+        measured, kind = step.inputs["judge_calibration"][key], approval["item_kind"]
+        figures = list(read_rows(step.con, f"select * from {parquet([measured.path('figures')])}"))
+        scores = read_rows(step.con, f"select * from {parquet([measured.path('scores')])} order by score_id")
+        of_kind = f"from {verdicts} where item_kind = {literal(kind)}"
+        judged, kept = step.con.execute(f"select count(*), count(*) filter (kept) {of_kind}").fetchall()[0]
+        found.append(JudgedKind(kind, approval["says"], figures, judged, kept, rates(scores, step.profile.thresholds.qc)))
+    return found
 
 
 def _counts(step: Step, asset: str, drops: Counter[tuple[str, str, str]], stage: str, source: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from humanllm_assets.evaluation.judge_report import JudgedKind, judge_numbers, judge_section, judge_warnings
 from humanllm_assets.evaluation.paper import paper_numbers, paper_value, report_row, show_count
 from humanllm_assets.pages import plots
 from humanllm_assets.pages.agreement_table import agreement_table
@@ -72,6 +73,7 @@ class FunnelInputs:
     drops: Sequence[Drop]
     scores: Sequence[ScoreCount]
     human: Sequence[Row]
+    judges: Sequence[JudgedKind]
     context: Context
     rates: Sequence[Row] = ()
     """Rows of FUNNEL_RATES."""
@@ -96,9 +98,9 @@ def funnel_numbers(stages: Iterable[Stage]) -> list[Row]:
 
 
 def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
-    """Page and rows of REPORT_ROWS: Table A1 beside the paper's, the funnel per source, drops by reason, scores by the judge and by people."""
+    """Page and rows of REPORT_ROWS: Table A1 beside the paper's, the funnel per source, drops by reason, the judge, its scores and those of people."""
     stages, drops, scores = inputs.stages, inputs.drops, inputs.scores
-    numbers = funnel_numbers(stages)
+    numbers, warnings = funnel_numbers(stages), judge_warnings(inputs.judges)
     rows = []
     for name in dict.fromkeys(n["row"] for n in numbers):
         mine = [n for n in numbers if n["row"] == name]
@@ -108,7 +110,8 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         "Table A1: rows after each stage",
         [
             f"Grey rows: {paper_numbers()['source']}. DF filtering, DS synthesis, QC quality control. "
-            "Totals leave out Reddit comments, which the paper does not count."
+            "Totals leave out Reddit comments, which the paper does not count.",
+            *(f"After QC, {warning}" for warning in warnings),
         ],
     )
     table.tables.append(Table("", "Source", list(FUNNEL_COLUMNS), rows))
@@ -132,7 +135,7 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         )
         body = [TableRow(name, [Cell(show_count(n))]) for name, n in sorted(values.items(), key=lambda x: (-x[1], x[0]))]
         dropped.tables.append(Table(stage, "Source and reason", ["Rows"], body))
-    judged = Section("Scores of the judge", [] if scores else ["Nothing was judged."])
+    judged = Section("Scores of the judge", warnings if scores else ["Nothing was judged."])
     for kind in dict.fromkeys(s.item_kind for s in scores):
         counts: dict[str, dict[int, int]] = {}
         for s in scores:
@@ -143,9 +146,10 @@ def funnel_report(inputs: FunnelInputs) -> tuple[str, list[Row]]:
         )
     shares = _shares(inputs.rates)
     lead = "How many rows each stage kept, beside the paper's Table A1, and why the others were left out."
-    sections = [table, shares, dropped, judged, _human_section(inputs.human)]
+    sections = [table, shares, dropped, judge_section(inputs.judges), judged, _human_section(inputs.human)]
     numbers += [report_row("Human check", *_name_number(r), r["value"], _paper_number(r)) for r in inputs.human]
-    return render_page(f"Funnel, profile {inputs.context.profile}", lead, inputs.context, sections), numbers
+    page = render_page(f"Funnel, profile {inputs.context.profile}", lead, inputs.context, sections)
+    return page, [*numbers, *judge_numbers(inputs.judges)]
 
 
 def _shares(rates: Sequence[Row]) -> Section:

@@ -39,12 +39,14 @@ if TYPE_CHECKING:
 class Dep:
     """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent).
 
-    `dimension`: of an asset over two dimensions, the one whose keys are the upstream partitions.
+    `dimension`: of an asset over two dimensions, the one whose keys are the upstream partitions. `asks`: whether what is asked of
+    models depends on it; forecasts of calls look no further where it does not.
     """
 
     asset: str
     parents: Mapping[str, tuple[str, ...]]
     dimension: str | None = None
+    asks: bool = True
 
 
 @dataclass(frozen=True)
@@ -256,8 +258,8 @@ class Step:
             blank = ", ".join(f'null as "{c.name}"' for c in columns)
             self.con.execute(f"create or replace view {name} as select {select_list(columns)} from (select {blank}) where false")
 
-    def records(self, name: str, asset: str) -> int:
-        """Like `view`, for the records of all slices of a source: a record that several slices hold is taken once.
+    def records(self, name: str, asset: str | Sequence[str]) -> int:
+        """Like `view`, for the records of all slices of one or several sources: a record that several slices hold is taken once.
 
         Returns how many repetitions were left out.
         """

@@ -238,7 +238,7 @@ class Forecaster:
             return 1.0
         shares = []
         asked, new = 0.0, 0.0
-        for dep in node.deps:
+        for dep in (d for d in node.deps if d.asks):
             parents = [Item(dep.asset, p) for p in dep.parents.get(stale.partition, ())]
             weights = [self._weights.get(p) or self._record(p.asset).questions_of(p.partition) or 0 for p in parents]
             if any(weights):

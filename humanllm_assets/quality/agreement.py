@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from humanllm_assets.quality.human_sheet import PLAUSIBILITY, QUESTIONS
-from humanllm_assets.quality.judge import first_failing
+from humanllm_assets.quality.keeping import first_failing
 from humanllm_assets.tables import AS_IN_PAPER, VERDICT
 from resources.item_kinds import ITEM_KINDS, METRICS
 

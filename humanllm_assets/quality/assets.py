@@ -1,4 +1,10 @@
-"""qc_scores: the judge's verdict on every synthesized item (Q1-Q4). human_check: what people say of some of them (Q5)."""
+"""judge_calibration and judge_approval: how good a judge is; qc_scores: its verdict on every synthesized item (Q1-Q4);
+human_check: what people say of some of them (Q5).
+
+A judge that fails its contract is not published, so that nothing gives its approval and qc_scores has nothing to read. The approval
+is an asset of its own because qc_scores reads nothing else of the calibration: new figures of a judge that is still good enough leave
+every score fresh.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.asking.identity import llm_identity
-from humanllm_assets.asking.questions import llm_measures
+from humanllm_assets.asking.questions import Row, Tally, llm_measures
 from humanllm_assets.contracts.suite import Contract, Lists
-from humanllm_assets.lineage.nodes import Dep, Node, every
+from humanllm_assets.lineage.nodes import Dep, Node, every, same
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.agreement import measure_agreement
+from humanllm_assets.quality.calibration import CALIBRATED, describe_judge, measure_judge
+from humanllm_assets.quality.copies import judge_copies, left_out
 from humanllm_assets.quality.human_sheet import SheetError, match_scores, read_sheets
 from humanllm_assets.quality.item_texts import ITEM_ASSETS
-from humanllm_assets.quality.judge import judge_items, threshold_name
+from humanllm_assets.quality.judge import judge_items
 from humanllm_assets.quality.judged_items import find_judged, verdicts
-from humanllm_assets.tables import AGREEMENT, FAILURES, HUMAN_SCORES, SCORES
+from humanllm_assets.quality.keeping import KeptShares, threshold_name
+from humanllm_assets.sql import read_rows
+from humanllm_assets.tables import (
+    AGREEMENT,
+    APPROVALS,
+    CALIBRATION_FIGURES,
+    CALIBRATION_SCORES,
+    FAILURES,
+    HUMAN_SCORES,
+    SCORES,
+)
 from resources.files import FileHashes
 from resources.item_kinds import ITEM_KINDS, METRICS, IncompleteKind, ItemKind, list_kinds
 from resources.profile import ProfileError, resolve_path
@@ -27,12 +45,21 @@ if TYPE_CHECKING:
     from resources.home import Home
     from resources.profile import Profile
 
+JUDGE = "judge"
+"""The role that scores our own items. The judge of contestants' texts (`application_judge`) has no item kinds."""
+_ASSETS = {"scenario": "scenarios", "qa": "social_qa"}  # of the kinds about single records
+
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
     """The assets of this stage."""
     check_kinds(ITEM_KINDS)
     parts = Partitions(profile)
-    return [_declare_qc_scores(profile, parts), _declare_human_check(profile, home, parts)]
+    return [
+        _declare_calibration(profile, parts),
+        _declare_approval(profile, parts),
+        _declare_qc_scores(profile, parts),
+        _declare_human_check(profile, home, parts),
+    ]
 
 
 def check_kinds(kinds: Sequence[ItemKind]) -> None:
@@ -68,6 +95,121 @@ def qc_lists(kinds: Sequence[ItemKind]) -> Lists:
     }
 
 
+# ---- judge_calibration -----------------------------------------------------------------------------------------------
+
+
+def judged_sources(profile: Profile) -> dict[str, tuple[str, ...]]:
+    """Sources whose items calibrate a judge, by partition `<role>-<item kind>`; a kind that no source of the profile has is left out.
+
+    These are the profile's `calibration.sources` that have such items, else the first source that has.
+    """
+    found = {}
+    for kind in ITEM_KINDS:
+        have = _sources_of(kind, Partitions(profile))
+        wanted = tuple(s for s in have if s in profile.thresholds.calibration.sources)
+        if have:
+            found[f"{JUDGE}-{kind.name}"] = wanted or have[:1]
+    return found
+
+
+def _sources_of(kind: ItemKind, parts: Partitions) -> tuple[str, ...]:
+    return parts.profile_sources if kind.about_user else parts.scenario_sources
+
+
+def _asset_of(kind: ItemKind) -> str:
+    return "user_profiles" if kind.about_user else _ASSETS[kind.name]
+
+
+def _kind_of(partition: str) -> ItemKind:
+    return next(kind for kind in ITEM_KINDS if partition == f"{JUDGE}-{kind.name}")
+
+
+def _declare_calibration(profile: Profile, parts: Partitions) -> Node:
+    sources = judged_sources(profile)
+    own = {
+        key: sources[key] for key in sources if profile.thresholds.calibration.items
+    }  # a judge that is not measured reads nothing
+    assets = dict.fromkeys(_asset_of(_kind_of(key)) for key in own)
+    items = [Dep(a, {key: s for key, s in own.items() if _asset_of(_kind_of(key)) == a}) for a in assets]
+    slices = {s: {key: parts.slices(s) for key, used in own.items() if s in used} for s in parts.profile_sources}
+    records = [Dep(f"filtered_{s}", mapping) for s, mapping in slices.items() if mapping]
+    return Node(
+        name="judge_calibration",
+        group="quality",
+        description="How good the judge of each item kind is, on copies of our own items that plain code damaged: how surely it tells them "
+        "from the originals, whether it says the same twice, and what order and length do to it.",
+        kinds=frozenset({"vllm", "parquet"}),
+        tables={"scores": CALIBRATION_SCORES, "figures": CALIBRATION_FIGURES, "failures": FAILURES},
+        partitions=tuple(sources),
+        deps=(*items, *records),
+        identity=lambda partition: {
+            "judge": llm_identity(profile, JUDGE, [_kind_of(partition).judge_prompt]),
+            "metrics": _kind_of(partition).metrics,
+            "calibration": profile.thresholds.calibration.model_dump(include={"items", "copies"}),
+        },
+        compute=_calibrate,
+        contract=Contract.load("judge_calibration", profile.thresholds),
+        uses_llm=True,
+    )
+
+
+def _calibrate(step: Step) -> None:
+    kind, profile = _kind_of(step.partition), step.profile
+    used = [asset for asset in step.inputs if asset.startswith("filtered_")]
+    scores: list[Row] = []
+
+    def write(table: str, rows: list[Row]) -> None:
+        scores.extend(rows if table == "scores" else ())
+        step.write(table, rows)
+
+    counts = Tally()
+    if used:
+        step.records("records", used)
+        step.view("written", _asset_of(kind), "items")
+        prompt, thresholds = Prompt.load(kind.judge_prompt), profile.thresholds
+        counts = judge_copies(
+            step.con, step.engine, profile.roles[JUDGE], kind, prompt, thresholds.calibration, thresholds.qc, write, step.log
+        )
+    figures = measure_judge(scores, kind.metrics)
+    step.write("figures", figures)
+    step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
+    step.measures["judge"] = describe_judge(figures, profile.thresholds.calibration)
+    step.measures["damage left out"] = ", ".join(left_out(kind)) or None
+    llm_measures(step, counts)
+
+
+# ---- judge_approval --------------------------------------------------------------------------------------------------
+
+
+def _declare_approval(profile: Profile, parts: Partitions) -> Node:
+    keys = tuple(judged_sources(profile))
+    return Node(
+        name="judge_approval",
+        group="quality",
+        description="Whether the judge of each item kind is calibrated: what qc_scores reads of the calibration before it may score.",
+        kinds=frozenset({"parquet"}),
+        tables={"approvals": APPROVALS},
+        partitions=keys,
+        deps=(Dep("judge_calibration", same(keys)),),
+        identity=lambda _: {
+            "calibration": profile.thresholds.calibration.model_dump(include={"min_auc", "min_repeat_agreement"}),
+        },
+        compute=_approve,
+    )
+
+
+def _approve(step: Step) -> None:
+    step.view("figures", "judge_calibration", "figures")
+    says = describe_judge(read_rows(step.con, "select * from figures"), step.profile.thresholds.calibration)
+    kind = _kind_of(step.partition).name
+    step.write("approvals", [{"role": JUDGE, "item_kind": kind, "calibrated": says == CALIBRATED, "says": says}])
+    step.count(entered=1, kept=1, dropped={})
+    step.measures["judge"] = says
+
+
+# ---- qc_scores -------------------------------------------------------------------------------------------------------
+
+
 def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
     sources = parts.profile_sources
     return Node(
@@ -79,6 +221,7 @@ def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
         tables={"scores": SCORES, "failures": FAILURES},
         partitions=sources,
         deps=(
+            Dep("judge_approval", _approvals_of(parts), asks=False),
             parts.by_source("user_profiles", sources),
             parts.by_source("scenarios", parts.scenario_sources),
             parts.by_source("social_qa", parts.scenario_sources),
@@ -86,7 +229,8 @@ def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
         ),
         identity=lambda partition: {
             "judge": llm_identity(profile, "judge", [kind.judge_prompt for kind in ITEM_KINDS]),
-            "qc": profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"}),
+            "qc": profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"})
+            | {"kept_bands": profile.thresholds.qc.kept_bands.get(partition, {})},
         },
         compute=_qc_scores,
         contract=Contract.load("qc_scores", profile.thresholds, lists=qc_lists(ITEM_KINDS)),
@@ -94,17 +238,30 @@ def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
     )
 
 
+def _approvals_of(parts: Partitions) -> dict[str, tuple[str, ...]]:
+    return {s: tuple(f"{JUDGE}-{k.name}" for k in ITEM_KINDS if s in _sources_of(k, parts)) for s in parts.profile_sources}
+
+
 def _qc_scores(step: Step) -> None:
+    shares = KeptShares()
+
+    def write(table: str, rows: list[Row]) -> None:
+        if table == "scores":
+            shares.add(rows)
+        step.write(table, rows)
+
     step.records("records", f"filtered_{step.partition}")
     for view, asset in ITEM_ASSETS.items():
         if asset in step.inputs:
             step.view(view, asset, "items")
     prompts = {kind.name: Prompt.load(kind.judge_prompt) for kind in ITEM_KINDS}
-    counts = judge_items(
-        step.con, step.engine, step.profile.roles["judge"], prompts, step.profile.thresholds.qc, step.write, step.log
-    )
+    counts = judge_items(step.con, step.engine, step.profile.roles["judge"], prompts, step.profile.thresholds.qc, write, step.log)
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     step.measures["pass_rate"] = counts.kept / counts.rows_in if counts.rows_in else 0.0
+    step.measures |= shares.measures(step.profile.thresholds.qc.kept_bands.get(step.partition, {}))
+    step.view("approvals", "judge_approval", "approvals")
+    for row in read_rows(step.con, "select * from approvals order by item_kind"):
+        step.measures[f"judge of {row['item_kind']}"] = row["says"]
     llm_measures(step, counts)
 
 

@@ -15,6 +15,7 @@ from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, T
 from humanllm_assets.asking.record_text import record_text
 from humanllm_assets.asking.texts import ShownRecords, records_text
 from humanllm_assets.quality.item_texts import ITEM_TEXTS
+from humanllm_assets.quality.keeping import first_failing
 from humanllm_assets.sql import read_rows
 from resources.errors import Explained
 from resources.item_kinds import METRICS
@@ -32,27 +33,16 @@ class MissingRecords(Explained):
     """An item was made from a record that is no longer among the filtered ones."""
 
 
-def threshold_name(metric: str) -> str:
-    """Q3: the field of `Qc` that holds the score which `metric` must exceed."""
-    return "overall_above" if metric == "overall" else "metric_above"
-
-
-def threshold(metric: str, qc: Qc) -> float:
-    """Q3: the score that `metric` must exceed."""
-    return getattr(qc, threshold_name(metric))
-
-
-def first_failing(scores: Mapping[str, float], qc: Qc) -> str | None:
-    """The first metric that does not exceed its threshold, or None when the item is kept (Q3).
-
-    Args:
-        scores: of every metric that applies to the item, in the order of its kind's declaration.
-    """
-    return next((metric for metric, score in scores.items() if score <= threshold(metric, qc)), None)
-
-
 def judge_items(
-    con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, prompts: Mapping[str, Prompt], qc: Qc, write: Write, log: Log
+    con: duckdb.DuckDBPyConnection,
+    engine: Asker,
+    role: Role,
+    prompts: Mapping[str, Prompt],
+    qc: Qc,
+    write: Write,
+    log: Log,
+    *,
+    newest_first: bool = False,
 ) -> Tally:
     """Score every row of the tables `profile_items`, `scenario_items` and `qa_items` that exist in `con`, the `items` of
     user_profiles, scenarios and social_qa, against its records in the table `records`.
@@ -63,6 +53,8 @@ def judge_items(
 
     Args:
         prompts: by item kind; the fields of each one's schema are the kind's metrics.
+        newest_first: show the records in the opposite order, and leave out items for which that changes nothing or would cut
+            other records: how a judge's sense of order is measured.
 
     Raises:
         MissingRecords: a record that an item names is not in `records`.
@@ -71,7 +63,7 @@ def judge_items(
     present = {row[0] for row in con.execute("select table_name from information_schema.tables").fetchall()}
 
     def questions() -> Iterator[Question]:
-        for item, source in _read_items(con, engine, role, [t for t in ITEM_TEXTS if t in present]):
+        for item, source in _read_items(con, engine, role, [t for t in ITEM_TEXTS if t in present], newest_first):
             counts.rows_in += 1
             counts.cut_texts += source.was_cut
             values = {"records": source.text, "item": item.pop("text")}
@@ -97,7 +89,9 @@ class _ItemToJudge(NamedTuple):
     source: ShownRecords
 
 
-def _read_items(con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, tables: list[str]) -> Iterator[_ItemToJudge]:
+def _read_items(
+    con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, tables: list[str], newest_first: bool
+) -> Iterator[_ItemToJudge]:
     """Every item of the tables, those of one user and record next to each other."""
     for table in tables:
         query = f"""
@@ -119,5 +113,8 @@ def _read_items(con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, table
             texts = [record_text(row) for row in rows]
             if texts != shown_texts:  # the items of one user or record share their source
                 shown_texts, source = texts, records_text(engine, role, texts)
+            if newest_first and (source.was_cut or len(texts) < 2):
+                continue
+            shown = ShownRecords("\n\n".join(reversed(texts)), 0, False) if newest_first else source
             item = {name: rows[0][name] for name in ("item_id", "item_kind", "user_id", "record_id")}
-            yield _ItemToJudge({**item, "text": rows[0]["item_text"]}, source)
+            yield _ItemToJudge({**item, "text": rows[0]["item_text"]}, shown)

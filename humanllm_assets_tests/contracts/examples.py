@@ -44,6 +44,19 @@ QA: Row = {
 SCORE: Row = {"item_id": "good", "item_kind": "qa", "user_id": "reddit/u", "record_id": "r", "kept": True} | dict.fromkeys(
     schemas.METRICS, 9
 )
+CALIBRATION_SCORE: Row = {
+    "score_id": "good", "item_id": "i", "item_kind": "qa", "user_id": "reddit/u", "record_id": "r", "damage": "none",
+    "metric": "overall", "score": 9,
+}  # fmt: skip
+FIGURE: Row = {
+    "figure_id": "good",
+    "metric": "overall",
+    "damage": "any",
+    "measure": "auc",
+    "value": 0.9,
+    "n": 40,
+    "required": True,
+}
 SAMPLE: Row = {
     "sample_id": "good", "task": "social_qa", "source": "reddit", "split": "train", "user_id": "reddit/u",
     "conversations": "[]", "record_ids": ["reddit:t3_good"], "answer": "a", "options": "[]", "created_at": NOON,
@@ -69,6 +82,10 @@ GOOD: dict[str, dict[str, tuple[sql.Table, Row]]] = {
     "user_profiles": {"items": (schemas.PROFILES, PROFILE)},
     "scenarios": {"items": (schemas.SCENARIOS, SCENARIO)},
     "social_qa": {"items": (schemas.SOCIAL_QA, QA)},
+    "judge_calibration": {
+        "scores": (schemas.CALIBRATION_SCORES, CALIBRATION_SCORE),
+        "figures": (schemas.CALIBRATION_FIGURES, FIGURE),
+    },
     "qc_scores": {"scores": (schemas.SCORES, SCORE)},
     "task_datasets": {"samples": (schemas.SAMPLES, SAMPLE)},
     "sft_checkpoint": {},

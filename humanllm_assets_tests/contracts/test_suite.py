@@ -11,7 +11,7 @@ import pytest
 from humanllm_assets import tables as schemas
 from humanllm_assets.contracts.suite import MEASURES, SUITES, Contract, ContractError
 from humanllm_assets.quality.assets import qc_lists
-from humanllm_assets.quality.judge import threshold
+from humanllm_assets.quality.keeping import threshold
 from humanllm_assets_tests.contracts import examples
 from resources.item_kinds import ITEM_KINDS, QA
 from resources.sources import RedditRules

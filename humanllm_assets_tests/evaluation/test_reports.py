@@ -13,6 +13,7 @@ from humanllm_assets.evaluation import funnel_report as rp
 from humanllm_assets.evaluation.estimates import Estimate
 from humanllm_assets.evaluation.paper import paper_numbers
 from humanllm_assets.pages import plots
+from humanllm_assets.quality.calibration import Interval, Rates
 from resources.profile import Benchmark
 
 CONTEXT = rp.Context(
@@ -79,6 +80,31 @@ HUMAN = [
 ]
 
 
+def figure(metric: str, measure: str, damage: str, value: float | None, required: bool = False) -> dict[str, Any]:
+    low, high = (None, None) if value is None else (value - 0.12, value + 0.08)
+    row = {"metric": metric, "measure": measure, "damage": damage, "value": value, "low": low, "high": high, "n": 17}
+    return {**row, "required": required}
+
+
+JUDGES = [
+    rp.JudgedKind(
+        "persona",
+        "judge not calibrated: AUC 0.52 (0.40-0.60) for coverage, at least 0.7 is wanted",
+        [
+            figure("overall", "auc", "any", 0.9, required=True),
+            figure("coverage", "auc", "any", 0.5234, required=True),
+            figure("overall", "auc", "filler", 0.8125),
+            figure("overall", "repeat_agreement", "repeat", 0.75, required=True),
+            figure("overall", "order_bias", "newest_first", None),
+        ],
+        judged=200,
+        kept=120,
+        rates=Rates(Interval(0.5, 0.3, 0.7, 20), Interval(0.5, 0.4, 0.6, 100)),
+    ),
+    rp.JudgedKind("qa", "judge calibrated", [], 100, 30, Rates(Interval(0.8, 0.7, 0.9, 40), Interval(0.9, 0.8, 1.0, 200))),
+]
+
+
 @pytest.fixture(scope="module")
 def funnel_page():
     stages = [
@@ -90,7 +116,7 @@ def funnel_page():
     ]
     drops = [rp.Drop("filtering", "reddit", "too_short", 4321), rp.Drop("filtering", "amazon", "bad <b>", 2)]
     scores = [rp.ScoreCount("persona", "overall", s, s) for s in range(1, 11)]
-    return rp.funnel_report(rp.FunnelInputs(stages, drops, scores, HUMAN, CONTEXT))
+    return rp.funnel_report(rp.FunnelInputs(stages, drops, scores, HUMAN, JUDGES, CONTEXT))
 
 
 class _References(HTMLParser):
@@ -203,3 +229,29 @@ def test_paper_numbers_are_consistent():
             tolerance = {"1": 0.011}.get(name, 0.002 if model == "Qwen2.5-3B-Instruct" and name == "2" else 0.00011)
             assert sum(columns) / len(columns) == pytest.approx(row[table["columns"].index("Avg.")], abs=tolerance), (name, model)
     assert set(printed["contestants"].values()) == set(printed["tables"]["1"]["rows"])
+
+
+def test_the_judge_stands_beside_every_number_that_it_decided(funnel_page):
+    html, rows = funnel_page
+    said = "persona: judge not calibrated: AUC 0.52 (0.40-0.60) for coverage, at least 0.7 is wanted."
+    assert html.count(said) == 3, "in its own section, at its scores, at the counts after quality control"
+    assert "qa: judge" not in html
+    section = html[html.index("<h2>The judge</h2>") : html.index("<h2>Scores of the judge</h2>")]
+    for text in (
+        "<td>0.52<small>0.40 to 0.60, 17</small>",
+        "0.81",
+        "not defined",
+        "arXiv 2511.21140",
+        "0.60",
+        "sentences that say",
+    ):
+        assert text in section
+    found = {(r["row"], r["column"]): r["value"] for r in rows if r["section"] == "The judge"}
+    assert found["persona", "AUC"] == 0.5234 and found["persona", "Kept share, raw"] == 0.6
+    assert found["persona", "Kept share, corrected"] is None and found["persona", "Order bias, points"] is None
+    assert found["qa", "Kept share, corrected"] == pytest.approx((0.3 - 0.1) / 0.7)
+
+
+def test_scores_of_a_judge_that_was_never_measured_say_so(benchmark_page):
+    html, _ = benchmark_page
+    assert html.count("Judge not calibrated: the one of contestants") >= 2

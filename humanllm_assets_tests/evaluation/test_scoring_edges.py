@@ -8,7 +8,7 @@ import pytest
 
 from humanllm_assets.evaluation import scoring as sc
 from humanllm_assets.evaluation.differences import compare
-from humanllm_assets.quality.judge import first_failing
+from humanllm_assets.quality.keeping import first_failing
 from humanllm_assets_tests.evaluation.test_scoring import item, reply
 from resources.thresholds import Qc
 

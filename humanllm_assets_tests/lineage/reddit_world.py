@@ -83,7 +83,7 @@ class RedditWorld:
         profile["thresholds"]["caps"] = {"max_users_per_slice": CAP}
         profile["thresholds"]["users"] = {}
         profile["thresholds"]["labels"] |= {"keep_quality": ["high", "medium", "low"], "keep_harmful": ["no", "yes"]}
-        profile["thresholds"]["qc"] = {"overall_above": 0, "metric_above": 0, "min_pass_rate": 0.0}
+        profile["thresholds"]["qc"] = {"overall_above": 0, "metric_above": 0, "min_pass_rate": 0.0, "kept_bands": {}}
         self.root.mkdir(exist_ok=True)
         self.project = Project(self.root / "home", self.root / "small.yaml")
         self.project.profile_file.write_text(yaml.safe_dump(profile, sort_keys=False))
@@ -98,6 +98,10 @@ class RedditWorld:
 
     def run(self) -> list[dict[str, Any]]:
         """Write the files and run every partition, parents first; returns the bodies that the server got."""
+        return self.run_to(("qc_scores", "task_datasets"))
+
+    def run_to(self, assets: Sequence[str]) -> list[dict[str, Any]]:
+        """The same up to some assets."""
         folder = self.root / "reddit"
         folder.mkdir(exist_ok=True)
         for name, rows in self.rows.items():
@@ -106,9 +110,7 @@ class RedditWorld:
                 (folder / f"{name}.ndjson").write_text(content)
         before = self.server.requests
         graph = self.graph
-        self.computed = run_graph(
-            self.project, graph, [(a, p) for a in ("qc_scores", "task_datasets") for p in graph[a].partitions]
-        )
+        self.computed = run_graph(self.project, graph, [(a, p) for a in assets for p in graph[a].partitions])
         return list(self.server.bodies)[len(self.server.bodies) - (self.server.requests - before) :]
 
     def published_text(self) -> str:

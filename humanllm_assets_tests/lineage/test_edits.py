@@ -19,7 +19,8 @@ NOTHING: tuple[str, ...] = ()
 CORE = ("eligible_amazon", "amazon_core")
 READ = ("eligible_*", "amazon_core")
 SYNTHESIZED = ("user_profiles", "scenarios", "social_qa")
-ASKED = ("filtered_*", *SYNTHESIZED, "qc_scores")
+JUDGED = ("judge_calibration", "qc_scores")
+ASKED = ("filtered_*", *SYNTHESIZED, *JUDGED)
 TRAINED = ("sft_checkpoint", "merged_model")
 ITEMS_WITH_DISTRACTORS = tuple(f"benchmark_items[{b}]" for b in ("*_generation", "social_qa", "writing_imitation"))
 
@@ -173,10 +174,44 @@ EDITS = [
         "records in prompts",
         "humanllm_assets/asking/record_text.py",
         replace('"an item"', '"something"'),
-        ("user_profiles", "qc_scores"),
+        ("user_profiles", *JUDGED),
     ),
-    Edit("judge's prompt", "prompts/judge_qa.md", append("\nBe strict.\n"), ("qc_scores",)),
-    Edit("judge's threshold", PROFILE, replace("overall_above: 1", "overall_above: 2"), ("qc_scores", "human_check")),
+    Edit(
+        "judge's prompt",
+        "prompts/judge_qa.md",
+        append("\nBe strict.\n"),
+        ("judge_calibration[judge-qa]", "qc_scores"),
+    ),
+    Edit(
+        "damage",
+        "humanllm_assets/quality/damage.py",
+        replace("draw.sample(FILLERS, 3)", "draw.sample(FILLERS, 2)"),
+        ("judge_calibration", "judge_approval", "funnel_report"),
+    ),
+    Edit(
+        "items that measure the judge",
+        PROFILE,
+        replace("calibration: {items: 2,", "calibration: {items: 3,"),
+        ("judge_calibration",),
+    ),
+    Edit(
+        "what a judge must reach",
+        PROFILE,
+        replace("calibration: {items: 2,", "calibration: {min_auc: 0.6, items: 2,"),
+        ("judge_calibration", "judge_approval"),
+    ),
+    Edit(
+        "band of kept items",
+        PROFILE,
+        replace("kept_bands: {}", "kept_bands: {reddit: {users: [0.5, 0.9]}}"),
+        ("qc_scores[reddit]",),
+    ),
+    Edit(
+        "judge's threshold",
+        PROFILE,
+        replace("overall_above: 1", "overall_above: 2"),
+        ("qc_scores", "human_check", "funnel_report"),
+    ),
     Edit("contract", "humanllm_assets/contracts/suites/qc_scores.yaml", replace("max_value: 10", "max_value: 9"), ("qc_scores",)),
     Edit(
         "column type", "humanllm_assets/tables.py", replace('("dropped_by", "VARCHAR"', '("dropped_by", "JSON"'), ("qc_scores",)

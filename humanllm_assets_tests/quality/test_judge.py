@@ -8,7 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from humanllm_assets.quality.judge import MissingRecords, first_failing, judge_items
+from humanllm_assets.quality.judge import MissingRecords, judge_items
+from humanllm_assets.quality.keeping import first_failing
 from humanllm_assets.tables import METRICS
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import record, with_table

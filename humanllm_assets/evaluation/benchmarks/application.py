@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
 
 Row = dict[str, Any]
+_NOT_CALIBRATED = "Judge not calibrated: the one of contestants' texts (application_judge) was never measured."
 Score = Annotated[int, Field(ge=1, le=10), BeforeValidator(read_score)]
 
 
@@ -215,13 +216,13 @@ def tables(benchmarks: Mapping[str, Benchmark]) -> list[Layout]:
             for m in app.metrics
         ]
         title = f"Table {app.paper_table}: {name.replace('_', ' ')}"
-        layouts.append(Layout(title, app.paper_table, columns, 4, "Mean of the judge's scores, 1-10."))
+        layouts.append(Layout(title, app.paper_table, columns, 4, f"Mean of the judge's scores, 1-10. {_NOT_CALIBRATED}"))
     return layouts
 
 
 def sections(benchmarks: Mapping[str, Benchmark], results: Results) -> list[Section]:
     """Figure 2: mean scores of the contestants that are compared, one figure for each benchmark."""
-    section = Section("Figure 2: applications")
+    section = Section("Figure 2: applications", [_NOT_CALIBRATED])
     for key, b in benchmarks.items():
         groups: dict[str, dict[str, plots.Bar]] = {}
         for metric in application(b.subset, key).metrics:
@@ -232,7 +233,7 @@ def sections(benchmarks: Mapping[str, Benchmark], results: Results) -> list[Sect
             svg = plots.bars(title, groups, "mean score, 1-10")
             section.figures.append(Figure(svg, f"{title.capitalize()} (benchmark {key}): mean score with interval."))
     if not section.figures:
-        section.texts.append("Not run.")
+        section.texts[:] = ["Not run."]
     return [section]
 
 
