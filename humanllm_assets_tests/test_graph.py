@@ -102,7 +102,7 @@ def test_mistakes_are_one_sentence_with_a_remedy(project):
     assert "nowhere/reddit does not exist; put the files there" in message("materialize", "raw_reddit[askdaily]")
     models = project.profile.model_dump(mode="json", exclude_none=True)["models"]
     project.edit(models={"smollm2": {**models["smollm2"], "path": "nowhere/model", "endpoints": []}})
-    said = message("materialize", "filtered_reddit_comments[askdaily]")
-    assert said.strip().startswith("filtered_reddit_comments[askdaily]: the model folder") and "does not exist; download" in said
+    said = message("materialize", "filtered_twitter[shard-0]")
+    assert said.strip().startswith("filtered_twitter[shard-0]: the model folder") and "does not exist; download" in said
     project.edit(colour="blue")
     assert "unknown key `colour`; remove it" in message("status")

@@ -83,7 +83,7 @@ def trace(store: SnapshotStore, record_id: str | None = None, user_id: str | Non
     found = Trace(record_id or user_id or "", published=current, damage=damage)
     consumed: set[Key] = set()
     for same_row in follow(chain, found.subject, user_id, store.root):
-        consumed |= {h.key for h in same_row if h.table == "consumed"}
+        consumed |= {h.key for h in same_row if h.table == "consumed" and h.via == "own"}
         found.hits.append(max(same_row, key=lambda h: (h.via == "own", h.key in current)))
     found.models = _models(chain, consumed)
     found.raw = sorted({p for h in found.hits for p in chain.upstream(h.key) if p.asset.startswith("raw_")})

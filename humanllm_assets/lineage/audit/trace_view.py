@@ -64,7 +64,7 @@ def print_trace(store: SnapshotStore, kind: str, found: Trace, echo: Echo) -> No
             names = ", ".join(k.partition or k.data_version for k in keys)
             for i, line in enumerate(textwrap.wrap(names, WIDTH - 28) or [""]):
                 echo(f"  {asset if i == 0 else '':<25} {line}")
-    elif not any(h.table == "consumed" for h in found.hits):
+    elif not any(h.table == "consumed" and h.via == "own" for h in found.hits):
         echo("")
         echo("No checkpoint consumed it.")
     for d in found.damage:
