@@ -80,9 +80,6 @@ class Users(Strict):
     qa_targets_only: bool = False  # B1 only for targets, the ones that T3 can ask about; the paper asks about every record
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
 class Words(Strict):
     """Word limits of the synthesized texts (section 2.2)."""
 
