@@ -79,7 +79,7 @@ EDITS = [
     Edit(
         "a rule of one source",
         "humanllm_assets/filtering/rules/reddit.py",
-        replace('Rule("removed_text", "removed")', 'Rule("removed_text", "removed OR text = \'-\'")'),
+        replace("removed_text(rules.drop_withdrawn)", "removed_text(False)"),
         ("eligible_reddit",),
     ),
     Edit(
@@ -107,6 +107,8 @@ EDITS = [
         ("eligible_reddit",),
     ),
     Edit("columns of reviews", "humanllm_assets/sources/amazon.py", replace("CONTEXT_CHARS = 500", "CONTEXT_CHARS = 400"), CORE),
+    Edit("macros", "humanllm_assets/sources/text_macros.py", replace("\\u3000", "\\u3001"), READ),
+    Edit("readable text", "humanllm_assets/filtering/readable.py", replace("{{3,}}", "{{4,}}"), READ),
     Edit("reader", "humanllm_assets/sources/readers.py", replace("CHUNK_BYTES = 64", "CHUNK_BYTES = 32"), READ),
     Edit(
         "rows of one layout",

@@ -130,7 +130,7 @@ def test_comments_get_the_post_they_answer(tmp_path: Path, con: duckdb.DuckDBPyC
     assert (first["user_id"], first["context_id"], first["context_title"]) == ("reddit/someone", "reddit:t3_p1", "First & best")
     assert first["context_text"] == rows.STORY.strip() == first["text"]
     assert found["reddit_comments:t1_b"]["context_title"] is None
-    assert (found["reddit_comments:t1_d"]["context_title"], found["reddit_comments:t1_d"]["context_text"]) == ("A day", None)
+    assert (found["reddit_comments:t1_d"]["context_title"], found["reddit_comments:t1_d"]["context_text"]) == (None, None)
     assert [row["reason"] for row in table(con, "quarantine")] == ["no usable link_id"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import duckdb
 
-from humanllm_assets.filtering.rule import BY_TEXT, Duplicates, Rule, RuleSet
+from humanllm_assets.filtering.rule import BY_TEXT, Duplicates, Rule, RuleSet, too_short
 from humanllm_assets.filtering.verdicts import drop_duplicates, first_rules
 from resources.sources import AmazonRules
 
@@ -18,7 +18,7 @@ _OUTSIDE_CORE = "outside_core"
 
 
 def _list_rules(rules: AmazonRules) -> list[Rule]:
-    return [Rule("empty_text", "n_chars = 0"), Rule("too_short", f"n_chars < {rules.min_chars}")]
+    return [Rule("empty_text", "n_chars = 0"), too_short(rules.min_chars)]
 
 
 RULES = RuleSet(
