@@ -23,6 +23,7 @@ class RedditRules(Strict):
     min_comments: int = 2
     score_and_comments: Literal["and", "or"] = "and"  # the paper's text says and; its released code drops only if both fail
     min_chars: int = 300
+    drop_withdrawn: bool = True  # texts that a dump still holds though their writer, a moderator or Reddit took them away later
 
 
 class TwitterRules(Strict):
@@ -53,6 +54,7 @@ class CommentRules(Strict):
 
     min_chars: int = 50
     min_score: int = 1
+    drop_withdrawn: bool = True  # as for posts; a post that was taken away is never the context of a comment
 
 
 # ---- the sources -----------------------------------------------------------------------------------------------------

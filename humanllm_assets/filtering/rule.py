@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from humanllm_assets.filtering.readable import readable_chars
 from humanllm_assets.sources.registry import load_part
 from humanllm_assets.sql import literal
 from resources.sources import SOURCES
@@ -107,6 +108,20 @@ def reasons(source: str, thresholds: Strict) -> list[str]:
 def matches(column: str, pattern: str, options: str = "i") -> str:
     """SQL: the column holds a match of the regular expression. Options as DuckDB names them: i ignores case, c does not."""
     return f"regexp_matches({column}, {literal(pattern)}, '{options}')"
+
+
+def as_words(pattern: str) -> str:
+    """A pattern that matches only where it stands as words of its own, in any alphabet: RE2's own word borders are ASCII."""
+    return rf"(?:^|[^\p{{L}}\p{{M}}\p{{N}}])(?:{pattern})(?:[^\p{{L}}\p{{M}}\p{{N}}]|$)"
+
+
+def too_short(min_chars: int, markup: bool = True) -> Rule:
+    """The rule about a text's length: what a person reads of it counts, not its markup, addresses and unseen marks.
+
+    Args:
+        markup: as of `readable_chars`.
+    """
+    return Rule("too_short", f"n_chars < {min_chars} OR {readable_chars('text', markup)} < {min_chars}")
 
 
 def is_one_of(column: str, hashes: Collection[str]) -> str:

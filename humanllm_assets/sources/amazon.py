@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from humanllm_assets.sources.layouts import Layout, Shape, SourceFiles
-from humanllm_assets.sources.shapes import NO_TIME, say_problem
+from humanllm_assets.sources.shapes import no_time, say_problem
 
+_OPENED = "1995-07-01"
 CONTEXT_CHARS = 500  # of an item's description
 _ITEM_2023 = "coalesce(nullif(parent_asin, ''), asin)"
 _CONTAINERS_2023 = ("jsonl", "jsonl.gz", "jsonl.zst")
@@ -34,12 +35,14 @@ def _item(key: str, category: str, description: str) -> Shape:
 
 _REVIEW_2023 = Shape(
     "user_id",
-    say_problem(user_id="user_id IS NULL", item=f"{_ITEM_2023} IS NULL", timestamp=NO_TIME.format('"timestamp"')),
+    say_problem(user_id="user_id IS NULL", item=f"{_ITEM_2023} IS NULL", timestamp=no_time('unix_time("timestamp")', _OPENED)),
     _review("user_id", _ITEM_2023, '"timestamp"', "title", "text", "rating"),
 )
 _REVIEW_2018 = Shape(
     "reviewerID",
-    say_problem(reviewerID="reviewerID IS NULL", item="asin IS NULL", unixReviewTime=NO_TIME.format("unixReviewTime")),
+    say_problem(
+        reviewerID="reviewerID IS NULL", item="asin IS NULL", unixReviewTime=no_time("unix_time(unixReviewTime)", _OPENED)
+    ),
     _review("reviewerID", "asin", "unixReviewTime", "summary", "reviewText", "overall"),
 )
 _OF_2023 = _item("parent_asin", "plain_text(main_category)", "coalesce(plain_text(description), plain_text(features))")

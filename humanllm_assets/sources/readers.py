@@ -34,7 +34,8 @@ RULE_COLUMNS = {
     "score": "BIGINT",
     "num_comments": "BIGINT",
     "distinguished": "VARCHAR",
-    "removed": "BOOLEAN",
+    "removed": "BOOLEAN",  # no text of the writer is left
+    "withdrawn": "BOOLEAN",  # it was taken away after the dump had read it
     "age": "INTEGER",
     "subreddit": "VARCHAR",
 }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from humanllm_assets.sources.layouts import Layout, Shape, SourceFiles
-from humanllm_assets.sources.shapes import say_problem
+from humanllm_assets.sources.shapes import no_time, say_problem
 
 _TWEET = Shape(
     "user",
-    say_problem(user='"user" IS NULL', date="utc_time(date) IS NULL"),
+    say_problem(user='"user" IS NULL', date=no_time("utc_time(date)", "2006-03-01")),
     {
         # Ids that a spreadsheet rounded (1.76555E+18, or digits that end in nine zeros) name no tweet any more.
         "record_id": """CASE

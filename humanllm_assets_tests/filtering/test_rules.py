@@ -168,6 +168,130 @@ def test_twitter_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
     assert verdicts(con, "twitter", TwitterRules(trailing_link_is_quote=True))["2"] == "quote_tweet"
 
 
+SIGNED = [
+    "I am a bot, beep",
+    "^I ^am ^a ^bot, ^and ^nobody ^reads ^this.",
+    "^^I ^^am ^^a ^^bot",
+    "*^I ^am ^a ^bot ^made ^by ^someone*",
+    "^(I am a bot)",
+    "^(^beep ^boop ^I ^am ^a ^bot)",
+    "_I’m a bot_",
+    "I`m an automated bot",
+    "*beep* *boop*",
+    "Beep, boop!",
+    "^This ^action ^was ^performed ^automatically",
+    "This comment was posted by a bot.",
+    "ᴵ ᵃᵐ ᵃ ᵇᵒᵗ",
+]
+NOT_SIGNED = [
+    "I am a bottle collector.",
+    "I am a botanist.",
+    "Moi, éi am a botanist",
+    "The robot says beep and I say boo.",
+    "She is a bot, I think.",
+]
+
+
+def test_bots_sign_in_many_spellings(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    texts = {f"{kind}{i}": text for kind, list_ in (("b", SIGNED), ("n", NOT_SIGNED)) for i, text in enumerate(list_)}
+    made = [rows.submission(id=name, author=f"u_{name}", selftext=f"{rows.STORY}\n\n{text}") for name, text in texts.items()]
+    read(con, "reddit", [write_lines(tmp_path / "a.ndjson", made)])
+    assert verdicts(con, "reddit", RedditRules()) == {name: "bot" if name[0] == "b" else "kept" for name in texts}
+
+
+def tweet_verdicts(tmp_path: Path, con: duckdb.DuckDBPyConnection, tweets: Sequence[dict[str, Any]]) -> list[str]:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist([rows.tweet(id=i, **values) for i, values in enumerate(tweets)]), path)
+    read(con, "twitter", [path])
+    found = verdicts(con, "twitter", TwitterRules())
+    return [found[str(i)] for i in range(len(tweets))]
+
+
+RETWEETS = [
+    "rt @friend: ",
+    "Rt @friend ",
+    "RT: @friend ",
+    "RT:@friend ",
+    "RT@friend ",
+    "MT @friend: ",
+    "RT “@friend: ",
+    ".RT @friend ",
+]
+RETWEETS += ["♻️ @friend: ", "RT ＠friend ", '"RT @friend: ', "Retweet @friend: "]
+QUOTES = [
+    "QT @friend: ",
+    "“@friend: so true” ",
+    '"@friend: so true" ',
+    '"@friend so true" ',
+    "So true rt @friend: ",
+    "Yes! MT @friend ",
+]
+OWN = [
+    "@friend ",
+    "via @friend ",
+    "HT @friend: ",
+    "RT if you agree, ",
+    "ART @friend ",
+    "Start @friend ",
+    "“So true” ",
+    "Mt. Everest ",
+]
+
+
+def test_manual_retweets_and_quotes(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    starts = [*RETWEETS, *QUOTES, *OWN]
+    found = tweet_verdicts(tmp_path, con, [{"user": f"u{i}", "tweet": f"{s}{i} {rows.STORY}"} for i, s in enumerate(starts)])
+    assert found == ["retweet"] * len(RETWEETS) + ["quote_tweet"] * len(QUOTES) + ["kept"] * len(OWN)
+
+
+PERSONS = [
+    "LizBishop",
+    "lizbishop",
+    "JoBrand",
+    "jo_brand",
+    "THildebrand",
+    "MaraCypress",
+    "the_empress",
+    "TheRealBishop",
+    "mariastore",
+]
+PERSONS += ["media_mum", "Newsome", "pressley", "AnnaMcMedial", "officialtom", "BISHOP"]
+BRANDS = [
+    "HarbourShop",
+    "Harbour_Shop",
+    "harbour_shop",
+    "harbour24shop",
+    "HarbourSHOP",
+    "HarbourNews2",
+    "harbournews",
+    "Shop",
+    "official_harbour",
+]
+BRANDS += ["HarbourMagazine_", "BBCPress", "HarbourJobs", "harbourfoundation", "team_harbour", "HarbourLtd"]
+
+
+def test_brands_by_name_and_persons_whose_names_end_so(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    names = [*PERSONS, *BRANDS]
+    found = tweet_verdicts(tmp_path, con, [{"user": name, "tweet": f"{name} {rows.STORY}"} for name in names])
+    assert dict(zip(names, found, strict=True)) == dict.fromkeys(PERSONS, "kept") | dict.fromkeys(BRANDS, "brand_account")
+
+
+def test_a_time_before_its_site_is_no_time(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    read(con, "reddit", [write_lines(tmp_path / "a.ndjson", [rows.submission(id="a"), rows.submission(id="b", created_utc=1)])])
+    assert [row["reason"] for row in table(con, "quarantine")] == ["no usable created_utc"]
+    assert tweet_times(tmp_path, con, ["2006-03-21T20:50:14Z", "1970-01-01T00:00:00Z", "2021-02-24 07:21:17 EST"]) == [1]
+    read(con, "amazon", [write_lines(tmp_path / "a.jsonl", [rows.review_2023(timestamp=1)])])
+    assert [row["reason"] for row in table(con, "quarantine")] == ["no usable timestamp"]
+
+
+def tweet_times(tmp_path: Path, con: duckdb.DuckDBPyConnection, times: Sequence[str]) -> list[int]:
+    """Lines of the tweets whose times can be used."""
+    path = tmp_path / "times.parquet"
+    pq.write_table(pa.Table.from_pylist([rows.tweet(id=i, date=at) for i, at in enumerate(times)]), path)
+    read(con, "twitter", [path])
+    return [row["line"] for row in table(con, "raw_records")]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -177,6 +301,7 @@ def test_twitter_rules(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
         ("They let us in. " + "x " * 150, "kept"),
         ("The US is large, and it is mine-free. " + "x " * 150, "kept"),  # "mine" stands as a word here
         ("The US is large. " + "x " * 150, "no_first_person"),
+        ("Sí, éi ñus. " + "x " * 150, "no_first_person"),  # borders of words in any alphabet
         ("I walked.", "too_short"),
         ("", "empty_text"),
     ],

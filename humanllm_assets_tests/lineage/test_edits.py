@@ -80,7 +80,7 @@ EDITS = [
     Edit(
         "a rule of one source",
         "humanllm_assets/filtering/rules/reddit.py",
-        replace('Rule("removed_text", "removed")', 'Rule("removed_text", "removed OR text = \'-\'")'),
+        replace("removed_text(rules.drop_withdrawn)", "removed_text(False)"),
         ("eligible_reddit",),
     ),
     Edit(
@@ -109,6 +109,8 @@ EDITS = [
     ),
     Edit("columns of reviews", "humanllm_assets/sources/amazon.py", replace("CONTEXT_CHARS = 500", "CONTEXT_CHARS = 400"), CORE),
     Edit("reader", "humanllm_assets/sources/staging.py", replace("CHUNK_BYTES = 64", "CHUNK_BYTES = 32"), READ),
+    Edit("macros", "humanllm_assets/sources/text_macros.py", replace("\\u3000", "\\u3001"), READ),
+    Edit("readable text", "humanllm_assets/filtering/readable.py", replace("{{3,}}", "{{4,}}"), READ),
     Edit(
         "rows of one layout",
         "humanllm_assets/sources/blogs.py",

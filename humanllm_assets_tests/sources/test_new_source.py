@@ -30,11 +30,11 @@ LAYOUTS = '''
 """Diaries: one JSON object per line."""
 
 from humanllm_assets.sources.layouts import Layout, Shape, SourceFiles
-from humanllm_assets.sources.shapes import NO_TIME, say_problem
+from humanllm_assets.sources.shapes import no_time, say_problem
 
 ENTRY = Shape(
     "writer",
-    say_problem(writer="writer IS NULL", day=NO_TIME.format("day")),
+    say_problem(writer="writer IS NULL", day=no_time("unix_time(day)", "1970-01-01")),
     {
         "record_id": "'diary:' || writer || ':' || day",
         "user_id": "'diary/' || writer",

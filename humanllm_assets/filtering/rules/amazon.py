@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from humanllm_assets.filtering.rule import Duplicates, Rule, RuleSet, row_rules
+from humanllm_assets.filtering.rule import Duplicates, Rule, RuleSet, row_rules, too_short
 from humanllm_assets.filtering.verdicts import fails_first, find_duplicates
 from resources.sources import AmazonRules
 
@@ -25,7 +25,7 @@ _OUTSIDE_CORE = "outside_core"
 
 
 def _list_rules(rules: AmazonRules) -> list[Rule]:
-    return [Rule("empty_text", "n_chars = 0"), Rule("too_short", f"n_chars < {rules.min_chars}")]
+    return [Rule("empty_text", "n_chars = 0"), too_short(rules.min_chars)]
 
 
 RULES = RuleSet("F4", _list_rules, duplicates=(), core_reasons=(_BY_ITEM.reason, _BY_TEXT.reason, _OUTSIDE_CORE))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from humanllm_assets.filtering.rule import Rule, RuleSet
-from humanllm_assets.filtering.rules.reddit_accounts import account_rules
+from humanllm_assets.filtering.rule import Rule, RuleSet, too_short
+from humanllm_assets.filtering.rules.reddit_accounts import account_rules, removed_text
 from resources.sources import CommentRules
 
 
 def _list_rules(rules: CommentRules) -> list[Rule]:
     return [
         *account_rules(),
-        Rule("removed_text", "removed"),
+        removed_text(rules.drop_withdrawn),
         Rule("low_score", f"score IS NULL OR score < {rules.min_score}"),
-        Rule("too_short", f"n_chars < {rules.min_chars}"),
+        too_short(rules.min_chars),
     ]
 
 
