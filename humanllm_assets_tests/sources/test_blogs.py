@@ -92,8 +92,8 @@ def test_columns_are_told_by_their_names(tmp_path: Path, header: str, write: Cal
         ("id|gender|age|date|text\n", "expected csv"),
         ("", "found the columns none"),
         (HEADER.replace(",", "\r") + "\r", "expected csv"),
-        ((HEADER + "\n" + post() + "\n").encode("utf-16"), "is UTF-16"),
-        ((HEADER + "\n" + post() + "\n").encode("utf-16-be"), "is UTF-16"),
+        ((HEADER + "\n" + post() + "\n").encode("utf-16"), "UTF-16"),
+        ((HEADER + "\n" + post() + "\n").encode("utf-16-be"), "UTF-16"),
         ((HEADER.replace("\n", "\r") + "\r" + post()).encode(), "found the columns"),
     ],
 )
@@ -232,8 +232,8 @@ def test_what_a_file_without_whole_posts_holds_is_named(tmp_path: Path, content:
         ("7.male.x.indUnk.Virgo.xml", ONE.encode(), "give it its original name"),
         (XML_NAME, b"", "found no <Blog>"),
         (XML_NAME, b"<html><body>words</body></html>", "found no <Blog>"),
-        (XML_NAME, f"<Blog>{ONE}</Blog>".encode("utf-16"), "is UTF-16"),
-        (XML_NAME, f"<Blog>{ONE}</Blog>".encode("utf-16-le"), "is UTF-16"),
+        (XML_NAME, f"<Blog>{ONE}</Blog>".encode("utf-16"), "UTF-16"),
+        (XML_NAME, f"<Blog>{ONE}</Blog>".encode("utf-16-le"), "UTF-16"),
     ],
 )
 def test_an_xml_file_of_another_kind_is_refused_by_name(tmp_path: Path, name: str, content: bytes, message: str) -> None:
