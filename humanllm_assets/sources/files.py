@@ -164,9 +164,7 @@ def check_packing(path: Path) -> None:
     if inner := _packing_in(head) if by_name else None:
         raise SourceError(f"{path} holds a {inner.name} file; {inner.remedy or 'unpack it once and give it its right name'}")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:4096].count(b"\x00") > len(head[:4096]) // 4:
-        raise SourceError(
-            f"{path} cannot be read: it is stored in UTF-16; store it in UTF-8, such as with `iconv -f UTF-16 -t UTF-8`"
-        )
+        raise SourceError(f"{path} cannot be read: it is UTF-16; store it in UTF-8, such as with `iconv -f UTF-16 -t UTF-8`")
 
 
 def _packing_of(path: Path) -> _Packing | None:

@@ -27,7 +27,7 @@ from humanllm_assets.sources.layouts import count_rows, detect_layout, load_file
 from humanllm_assets.sources.readers import ReadReport, read_parts
 from humanllm_assets_tests.sources import rows
 
-FILES_OF_A_FORMAT = int(os.environ.get("HUMANLLM_FILE_DAMAGES", "60"))
+FILES_OF_A_FORMAT = int(os.environ.get("HUMANLLM_FILE_DAMAGES", "100"))
 Damage = Callable[[random.Random, bytes], bytes]
 
 
