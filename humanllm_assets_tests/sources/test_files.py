@@ -156,6 +156,7 @@ TAR = b"a" * 257 + b"ustar" + b"a" * 300
         ("a.xz", lzma.compress(LINES)[:-9], "is not a complete xz file .*; download it again"),
         ("a.bz2", bz2.compress(LINES)[:-9], "is not a complete bzip2 file .*; download it again"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # packed bytes hold the time
 )
 def test_another_packing_is_refused_with_what_to_do(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)

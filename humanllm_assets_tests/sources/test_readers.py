@@ -480,7 +480,7 @@ def test_a_type_that_a_field_cannot_have_is_refused(
 
 
 def test_a_row_of_parquet_that_is_not_utf8_is_quarantined(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
-    base = {"author": ["x", "x"], "title": ["A", "B"], "created_utc": [1, 2]}
+    base = {"author": ["x", "x"], "title": ["A", "B"], "created_utc": [1_600_000_000, 1_600_000_001]}
     read(con, "reddit", [write_typed(tmp_path / "a.parquet", id=["a", "b"], selftext=[b"caf\xe9", b"caf\xc3\xa9"], **base)])
     assert [row["text"] for row in table(con, "raw_records")] == ["B\n\ncaf\xe9"]
     assert [(row["line"], row["reason"]) for row in table(con, "quarantine")] == [(1, "not UTF-8: selftext")]

@@ -103,16 +103,6 @@ def test_a_text_that_was_taken_away_later_is_dropped_unless_the_threshold_lets_i
     assert reasons(con, "reddit", RedditRules()) == wanted
     assert set(reasons(con, "reddit", RedditRules(drop_withdrawn=False)).values()) == {"kept"}
     comments = [rows.comment(id=name, author=name, **flag) for name, flag in flags.items()]
-    answered = write_lines(tmp_path / "answered.ndjson", [rows.submission()])
-    read(con, "reddit_comments", [write_lines(tmp_path / "RC.ndjson", comments)], [answered])
+    read(con, "reddit_comments", [write_lines(tmp_path / "RC.ndjson", comments)])
     assert reasons(con, "reddit_comments", CommentRules()) == wanted
     assert set(reasons(con, "reddit_comments", CommentRules(drop_withdrawn=False)).values()) == {"kept"}
-
-
-@pytest.mark.parametrize("post", [{"selftext": text} for text in GONE] + [{"title": text} for text in GONE] + FLAGS)
-def test_a_post_that_is_gone_is_no_context(tmp_path: Path, con: duckdb.DuckDBPyConnection, post: dict[str, Any]) -> None:
-    posts = write_lines(tmp_path / "RS.ndjson", [rows.submission(**post), rows.submission(id="p2")])
-    comments = [rows.comment(id="gone"), rows.comment(id="there", link_id="t3_p2", author="another")]
-    read(con, "reddit_comments", [write_lines(tmp_path / "RC.ndjson", comments)], [posts])
-    assert reasons(con, "reddit_comments", CommentRules()) == {"gone": "post_not_found", "there": "kept"}
-    assert [row["context_text"] for row in table(con, "raw_records")] == [None, rows.STORY.strip()]
