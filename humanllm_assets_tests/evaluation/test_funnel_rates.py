@@ -82,7 +82,7 @@ def test_a_share_outside_its_band_warns_by_name_and_blocks_nothing(
     ]
     assert run.passed and in_band["severity"] == "warning" and in_band["status"] == ("fail" if outside else "pass")
     assert all(name in str(in_band) for name in outside)
-    page, _ = funnel_report.funnel_report(funnel_report.FunnelInputs([], [], [], Context("tiny", "e", "d", "now"), rows))
+    page, _ = funnel_report.funnel_report(funnel_report.FunnelInputs([], [], [], [], [], Context("tiny", "e", "d", "now"), rows))
     assert page.count(">outside<") == len(outside) and "30.00%" in page
 
 

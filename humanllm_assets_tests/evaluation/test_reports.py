@@ -174,7 +174,7 @@ def test_the_human_check_stands_beside_the_papers_or_says_that_there_is_none(fun
     found = {(r["row"], r["column"]): (r["value"], r["paper"]) for r in rows if r["section"] == "Human check"}
     assert found["as in the paper", "mean_kept"] == (4.333, 4.65) and found["as in the paper", "alpha"] == (0.512, 0.65)
     assert found["overall", "mean of ann <b>"] == (7.5, None) and found["overall", "alpha"] == (None, None)
-    none, numbers = rp.funnel_report(rp.FunnelInputs([], [], [], [], CONTEXT))
+    none, numbers = rp.funnel_report(rp.FunnelInputs([], [], [], [], [], CONTEXT))
     assert "No human check yet: humanllm human-sample." in none and "4.65" not in none
     assert not [r for r in numbers if r["section"] == "Human check"]
 
