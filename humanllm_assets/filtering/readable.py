@@ -36,9 +36,8 @@ def readable_chars(column: str, markup: bool = True) -> str:
     Args:
         markup: the texts may hold Markdown or HTML, which do not count, nor do addresses. False where a text shows as it is.
     """
-    tall = f"contains({column}, '   ') OR contains({column}, chr(10) || chr(10) || chr(10))"
-    seen = _replace(_replace(column, _UNSEEN, ""), f"{_BLANK}{{3,}}", "  ")
-    seen = f"CASE WHEN strlen({column}) <> length({column}) OR {tall} THEN trim({seen}) ELSE {column} END"
+    shown = f"CASE WHEN strlen({column}) <> length({column}) THEN {_replace(column, _UNSEEN, '')} ELSE {column} END"
+    seen = f"trim({_replace(shown, f'{_BLANK}{{3,}}', '  ')})"
     if not markup:
         return f"length({seen})"
     signs = " OR ".join(f"contains({column}, {literal(sign)})" for sign in ("[", "<", "://", "www.", "Length:"))

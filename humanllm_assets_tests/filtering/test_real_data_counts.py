@@ -12,9 +12,11 @@ import io
 import json
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from html.entities import html5
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,11 @@ pytestmark = pytest.mark.skipif(
     "HUMANLLM_REAL_DATA" not in os.environ, reason="set HUMANLLM_REAL_DATA to the folder of the real data to run this test"
 )
 ASCII = re.ASCII
-ENDS = " \t\n\v\f\xa0"
+ENDS = " \t\n\v\f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+NOISE = {*map(chr, (*range(9), *range(14, 32), 127))} | set("\u200b\u2060\u2061\u2062\u2063\u2064\ufeff")
+UNSEEN = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0\ufffc"} | {
+    *map(chr, range(0xFE00, 0xFE10))
+}
 
 
 def pipeline(source: str, slices: dict[str, tuple[list[str], list[str]]], rules: Any, tmp_path: Path) -> Counter[str]:
@@ -70,9 +76,45 @@ def pipeline(source: str, slices: dict[str, tuple[list[str], list[str]]], rules:
 def clean(text: str | None) -> str:
     text = text or ""
     for _ in range(2):
-        text = re.sub(r"&(#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z]\w*);", lambda m: html.unescape(m[0]), text, flags=ASCII)
+        text = re.sub(
+            r"&(#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z]\w*);",
+            lambda m: html.unescape(m[0]) if m[1][0] == "#" or f"{m[1]};" in html5 else m[0],
+            text,
+            flags=ASCII,
+        )
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in text if c not in "\x00\u200b\ufeff").strip(ENDS)
+    return "".join(c for c in text if c not in NOISE).strip(ENDS)
+
+
+def readable(text: str, markup: bool = True) -> int:
+    """How many characters are read: without what shows nothing, and without Markdown, HTML and addresses."""
+    text = "".join(c for c in text if c not in UNSEEN and unicodedata.category(c) != "Cf")
+    text = re.sub(r"\s{3,}", "  ", text)
+    if not markup:
+        return len(text.strip(" "))
+    before = text
+    text = re.sub(r"<(/?[a-zA-Z]|!--)[^<>\n]*>", "", text)
+    text = re.sub(r"\[\[(VIDEO|IMAGE)ID:[^\]]*\]\]|\bLength::?\s*[\d:]+\s*Mins?\b", "", text, flags=ASCII)
+    text = re.sub(r"\[\[ASIN:\w+\s*([^\]]*)\]\]", r"\1", text, flags=ASCII)
+    text = re.sub(r"!\[[^\[\]]*\](\([^()\n]*\)|\[[^\[\]\n]*\])", "", text)
+    text = re.sub(r"(?m)^ {0,3}\[[^\[\]\n]+\]:[ \t]*[^\s]+([ \t]+[\"'(].*)?$", "", text)
+    text = re.sub(r"\[([^\[\]]*)\]\(([^()\n]|\([^()\n]*\))*\)", r"\1", text)
+    text = re.sub(r"\[([^\[\]\n]+)\]\[[^\[\]\n]*\]", r"\1", text)
+    text = re.sub(r"(?i)(https?://|www\.)[^\s<>()\[\]]+(\([^\s()]*\)[^\s<>()\[\]]*)*", "", text)
+    return len(text if text == before else re.sub(r"\s{2,}", " ", text).strip(" "))
+
+
+FLAGS = ("removed_by_category", "removed_by", "banned_by")
+
+
+def taken_away(raw: dict[str, Any], *fields: str) -> bool:
+    """A field holds a placeholder or says that it was overwritten, or a flag of the dump says that it was removed later."""
+    gone = [(raw.get(field) or "").strip().lower() for field in fields]
+    placeholder = any(re.match(r"\[ ?(removed|deleted)( by .*)?\]$", text, re.DOTALL) for text in gone)
+    overwritten = any(re.search(r"anonymized with|overwritten by an? (open|bot|script)", text[:999]) for text in gone)
+    meta = raw.get("_meta") or {}
+    flagged = any(raw.get(flag) for flag in FLAGS) or meta.get("was_deleted_later") or meta.get("removal_type")
+    return bool(placeholder or overwritten or flagged)
 
 
 def zst_rows(name: str) -> Iterator[dict[str, Any]]:
@@ -115,7 +157,10 @@ def account_problem(author: str | None, distinguished: str | None, text: str) ->
     by_name = stem.endswith("bot") and not stem.endswith(("abbot", "talbot", "cabot", "turbot", "sabot"))
     as_word = "bot" in re.split(r"[_-]", name) and not stem.endswith(("abbot", "talbot", "cabot", "turbot", "sabot"))
     known = name in ("automoderator", "totesmessenger", "autotldr", "tweetposter", "sub_mentions", "the-paranoid-android")
-    confessed = re.search(r"\b(i'm a bot|i am a bot|beep boop)\b|this action was performed automatically", text.lower(), ASCII)
+    said = re.sub(r"[\s*_~^()\[\]\\]+", " ", text.lower()).replace("\u2019", "'")
+    made = r"(comment|post|message|reply) was (made|posted|created|generated|sent|written) by a bot\b"
+    confessed = re.search(rf"\b(i'?m|i am) an? ((automated|automatic|reddit) )?bot\b|\bbeep\W+boop\b|\b{made}", said)
+    confessed = confessed or "this action was performed automatically" in said
     if by_name or as_word or known or confessed:
         return "bot"
     if distinguished in ("moderator", "admin") or name.endswith(("modteam", "_mod", "-mod", "_mods", "-mods")):
@@ -127,7 +172,7 @@ def count_submissions(name: str) -> Counter[str]:
     rows: list[Row] = []
     for raw in zst_rows(name):
         body = raw.get("selftext")
-        removed = (body or "").strip(" ") in ("[removed]", "[deleted]")
+        removed = taken_away(raw, "selftext", "title")
         text = f"{clean(raw['title'])}\n\n{'' if removed else clean(body)}".rstrip("\n")
         problem = account_problem(raw["author"], raw.get("distinguished"), text)
         if not problem:
@@ -137,7 +182,7 @@ def count_submissions(name: str) -> Counter[str]:
                 problem = "low_score"
             elif raw["num_comments"] is None or raw["num_comments"] < 2:
                 problem = "few_comments"
-            elif len(text) < 300:
+            elif len(text) < 300 or readable(text) < 300:
                 problem = "too_short"
         rows.append((raw["id"], raw["author"], int(raw["created_utc"]), text, problem))
     return without_duplicates(rows, BY_ID_AND_TEXT)
@@ -152,7 +197,7 @@ def test_reddit(name: str, tmp_path: Path) -> None:
 def test_reddit_comments(name: str, tmp_path: Path) -> None:
     rows: list[Row] = []
     for raw in zst_rows(name):
-        removed = raw["body"].strip(" ") in ("[removed]", "[deleted]")
+        removed = taken_away(raw, "body")
         text = "" if removed else clean(raw["body"])
         problem = account_problem(raw["author"], raw.get("distinguished"), text)
         if not problem:
@@ -160,7 +205,7 @@ def test_reddit_comments(name: str, tmp_path: Path) -> None:
                 problem = "removed_text"
             elif raw["score"] is None or raw["score"] < 1:
                 problem = "low_score"
-            elif len(text) < 50:
+            elif len(text) < 50 or readable(text) < 50:
                 problem = "too_short"
         rows.append((raw["id"], raw["author"], int(raw["created_utc"]), text, problem))
     found = pipeline("reddit_comments", {"a": ([name], [])}, Rules().reddit_comments, tmp_path)
@@ -193,7 +238,6 @@ ORGANISATIONS = [
     "company",
     "airline",
     "airlines",
-    "brand",
     "brands",
 ]
 ADVERTS = [
@@ -229,26 +273,29 @@ ADVERTS = [
 
 
 def says(text: str, phrase: str) -> bool:
-    return re.search(rf"\b{re.escape(phrase)}\b", text, ASCII | re.IGNORECASE) is not None
+    return re.search(rf"(?<![^\W_]){re.escape(phrase)}(?![^\W_])", text.replace("\u2019", "'"), re.IGNORECASE) is not None
 
 
 def tweet_problem(user: str, text: str) -> str:
     low = text.lower()
     if not text:
         return "empty_text"
-    if text.startswith("RT @"):
+    mark = r"""[\s:.,|"“”„«'‘’(\[]*@\w"""
+    if re.match(rf"[^\w@#]*((rt|mt|retweet(ed)?)|[♺♻🔁]\ufe0f?){mark}", low):
         return "retweet"
-    if re.search(r"(twitter|x)\.com/\w+/status(es)?/\d", low, ASCII) or re.search(r"[^a-z0-9](rt|qt):? @", low, ASCII):
+    linked = re.search(r"\b(twitter|x)\.com/(i/web|\w+)/status(es)?/\d", low)
+    repeated = re.match(r"""\s*["“”„«]\s*@\w+(\s*:|\s[^"“”»]*["”»])""", low) or re.search(rf"(^|[^\w@#])(rt|qt){mark}", low)
+    if linked or repeated or re.search(rf"(^|[^\w@#])MT{mark}", text):
         return "quote_tweet"
-    stem = user.lower().rstrip("0123456789").removesuffix("_")
-    named = stem.endswith(tuple(ORGANISATIONS)) or user.lower().startswith(("official_", "team_"))
+    stem = user.rstrip("0123456789").removesuffix("_").rstrip("0123456789")
+    named = user.lower().startswith(("official_", "team_")) or any(ends_with_word(stem, word) for word in ORGANISATIONS)
     suffixed = re.search(r"[a-z0-9](HQ|TV|Inc|LLC|Ltd|Corp|Gov)$|_(hq|tv|inc|llc|ltd|corp|gov)$", user)
     owned = [f"our {adjective}{noun}" for adjective in ("", "valued ", "loyal ", "amazing ") for noun in OUR]
     spoken = any(says(text, phrase) for phrase in [*owned, "join our team", "press release", *ANNOUNCED])
     if named or suffixed or spoken:
         return "brand_account"
     offers = re.search(r"\d ?% (off|discount)", low) or re.search(r"#(ad|sponsored|promo)\b", low, ASCII)
-    hashtags = len(re.findall(r"#\w+", text, ASCII))
+    hashtags = len(re.findall(r"#\w+", text))
     if (
         any(says(text, phrase) for phrase in ADVERTS)
         or offers
@@ -256,9 +303,32 @@ def tweet_problem(user: str, text: str) -> str:
         or hashtags >= 8
     ):
         return "advertisement"
-    return "too_short" if len(text) < 300 else ""
+    return "too_short" if len(text) < 300 or readable(text, markup=False) < 300 else ""
 
 
+def ends_with_word(name: str, word: str) -> bool:
+    """The word stands apart by its case, an underscore or a digit, or it is the end of no name."""
+    if not name.lower().endswith(word):
+        return False
+    before, end = name[: len(name) - len(word)], name[len(name) - len(word) :]
+    apart = not before or before[-1] in "_0123456789" or end == word.title() or (end.isupper() and before[-1].islower())
+    return apart or word in CLEAR
+
+
+CLEAR = {
+    "official",
+    "magazine",
+    "foundation",
+    "institute",
+    "university",
+    "ministry",
+    "embassy",
+    "airline",
+    "airlines",
+    "helpdesk",
+    "coupon",
+}
+CLEAR |= {"coupons", "news"}
 OUR = [
     *[
         "customer",
@@ -376,7 +446,7 @@ def count_reviews(reviews: Iterator[tuple[str, str, Any, str]], rules: AmazonRul
     found: Counter[str] = Counter()
     left: list[tuple[str, str, Any, str]] = []
     for review in reviews:
-        if len(review[3]) < rules.min_chars:
+        if len(review[3]) < rules.min_chars or readable(review[3]) < rules.min_chars:
             found["too_short" if review[3] else "empty_text"] += 1
         else:
             left.append(review)
