@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from resources.errors import Explained
 from resources.sources import SOURCES
@@ -133,6 +133,8 @@ class Source(Strict):
     `from`, `until`: only records of this time belong to the source: from the first moment on, and before the second. A date is its
     beginning, times are UTC.
     """
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     folder: str
     slices: dict[Key, Slice] = Field(min_length=1)

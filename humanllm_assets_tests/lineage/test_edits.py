@@ -110,7 +110,7 @@ EDITS = [
     Edit("columns of reviews", "humanllm_assets/sources/amazon.py", replace("CONTEXT_CHARS = 500", "CONTEXT_CHARS = 400"), CORE),
     Edit("reader", "humanllm_assets/sources/staging.py", replace("CHUNK_BYTES = 64", "CHUNK_BYTES = 32"), READ),
     Edit("macros", "humanllm_assets/sources/text_macros.py", replace("\\u3000", "\\u3001"), READ),
-    Edit("readable text", "humanllm_assets/filtering/readable.py", replace("{{3,}}", "{{4,}}"), READ),
+    Edit("readable text", "humanllm_assets/filtering/readable.py", replace("{{3,}}", "{{4,}}"), (*READ, "funnel_report")),
     Edit(
         "rows of one layout",
         "humanllm_assets/sources/blogs.py",
@@ -159,7 +159,7 @@ EDITS = [
     Edit(
         "cap of one source", PROFILE, replace("max_users_per_slice: 7", "max_users_per_slice: 6"), ("filtered_reddit_comments",)
     ),
-    Edit("masks", "humanllm_assets/filtering/rewriting.py", replace(r"@\w{1,30}", r"@\w{1,31}"), ("filtered_*",)),
+    Edit("masks", "humanllm_assets/filtering/markup.py", replace(r"@\w{1,30}", r"@\w{1,31}"), ("filtered_*",)),
     Edit("finding private items", "humanllm_assets/filtering/privacy/phones.py", replace("{6,14}", "{6,15}"), ("filtered_*",)),
     Edit("rewriting prompt", "prompts/rewrite_record.md", append("\nBe brief.\n"), ("filtered_*",)),
     # ---- synthesis and judge -----------------------------------------------------------------------------------------
