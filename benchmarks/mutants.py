@@ -40,7 +40,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("humanllm_assets", "humanllm_assets_tests", "resources", "prompts", "pyproject.toml", "workspace.yaml")
+COPIED = ("humanllm_assets", "humanllm_assets_tests", "resources", "docs", "prompts", "pyproject.toml", "workspace.yaml")
 PRELOADED = [
     "pytest",
     "hypothesis",
