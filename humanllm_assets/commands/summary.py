@@ -87,13 +87,13 @@ FUNNEL_COLUMNS = ("source", "read", "rules", "to LLM", "kept", "users", "scenes"
 def funnel_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
     """Rows of FUNNEL_COLUMNS, one per source, each a count; `-` where nothing is published.
 
-    "to LLM" is what entered filtering and is not left out by a cap; "train/test" sums the samples of the source's tasks.
+    "to LLM" is what entered filtering and is left out neither by a cap nor for want of the post that it answers; "train/test" sums the samples of the source's tasks.
     """
     rows: list[list[object]] = []
     for source in parts.sources:
         eligible = _each(store, f"eligible_{source}", parts.slices(source))
         filtered = _each(store, f"filtered_{source}", parts.slices(source))
-        capped = sum(n for s in filtered for reason, n in s.manifest.counts.dropped.items() if reason in CAPS)
+        capped = sum(n for s in filtered for reason, n in s.manifest.counts.dropped.items() if reason in NOT_ASKED)
         users = [s.manifest.measures.get("users", 0) for s in _each(store, "user_profiles", [source])]
         tasks = [s for s in _each(store, "task_datasets", parts.pairs) if s.manifest.partition.endswith(f"-{source}")]
         split = "/".join(str(sum(int(s.manifest.measures.get(f"{k}_samples") or 0) for s in tasks)) for k in ("train", "test"))
@@ -115,7 +115,7 @@ def funnel_rows(store: SnapshotStore, parts: Partitions) -> list[list[object]]:
     return rows
 
 
-CAPS = ("over_user_cap", "over_record_cap", "too_few_records")
+NOT_ASKED = ("over_user_cap", "over_record_cap", "too_few_records", "post_not_filtered")
 QC_COLUMNS = ("source", "kind", "judged", "kept", "share", "most dropped by")
 
 
