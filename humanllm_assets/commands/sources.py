@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.filtering.rule import selection_rules
 from humanllm_assets.filtering.verdicts import fails_first
+from humanllm_assets.lineage.removal.gc import format_size
 from humanllm_assets.sources.files import SourceError, find_files
 from humanllm_assets.sources.layouts import Layout, detect_layout, load_files
 from humanllm_assets.sources.readers import ReadReport, read_parts
@@ -244,7 +245,7 @@ def show_sources(
             f"{s.source} {s.slice}",
             files,
             ", ".join(s.layouts) or "-",
-            _size(s.bytes),
+            format_size(s.bytes),
             rows,
             users,
             *days,
@@ -263,14 +264,6 @@ def show_sources(
     if not facts.wrong:
         echo("no problems" if not quick else "no problems in names and layouts; without --quick the rows are read too")
     return int(facts.wrong)
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"
 
 
 @contextmanager

@@ -339,18 +339,6 @@ def _is_blank(block: bytes, begin: int, end: int) -> bool:
 _BLANKS = frozenset(b" \t\n\r\x0b\x0c")
 
 
-def refuse_utf16(path: Path, head: bytes) -> None:
-    """Make sure that a file that begins with these bytes is not in UTF-16, which reads like text with NULs.
-
-    Raises:
-        SourceError: it is.
-    """
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:4096].count(b"\x00") > len(head[:4096]) // 4:
-        raise SourceError(
-            f"{path} cannot be read: it is stored in UTF-16; store it in UTF-8, such as with `iconv -f UTF-16 -t UTF-8`"
-        )
-
-
 def decode(data: bytes) -> str:
     """Text stored in UTF-8, in cp1252, or piece by piece in both; NULs are left out.
 

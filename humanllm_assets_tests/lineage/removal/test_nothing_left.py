@@ -170,6 +170,7 @@ def write_duckdb(path: Path) -> None:
         con.execute("create table t as select i, ? as x from range(3000) r(i)", [WORDS])
 
 
+TRAINS_IN = "work"  # the folder below a recipe's that a training writes into
 LEFTOVERS = {
     "notes.txt": lambda p: p.write_text(f"about {USER}"),
     "own.sqlite": write_free_page,
@@ -185,7 +186,7 @@ LEFTOVERS = {
     "servers/m/server.log": lambda p: p.write_text(f"GET /v1?prompt={quote(WORDS)}"),
     "data_docs/page.html": lambda p: p.write_text(f"<td>{html.escape(WORDS)}</td>"),
     "data_docs/page.json": lambda p: p.write_text(json.dumps({"value": html.escape(WORDS)})),
-    "training/r/work/consumed.jsonl": lambda p: p.write_text(json.dumps({"sample_id": f"x:reddit:t3_{NAME}4"})),
+    f"training/r/{TRAINS_IN}/consumed.jsonl": lambda p: p.write_text(json.dumps({"sample_id": f"x:reddit:t3_{NAME}4"})),
     "snapshots/a/all/noversion/rows.txt": lambda p: p.write_text(WORDS),
     "audit_index/abc-diff.json": lambda p: p.write_text(json.dumps([f"reddit:t3_{NAME}4"])),
 }  # fmt: skip
