@@ -67,10 +67,20 @@ RECORDS = define_table(
     ("rating", "DOUBLE", "stars, Amazon only"),
 )
 PHRASES[RECORDS] = lambda found: f"kept {found.count('record')}"
+_RECORD_MEASURES = (
+    ("repeated_words", "DOUBLE", "share of the runs of four words that stood before in the text (docs/gates.md)"),
+    ("prompt_echo", "INTEGER", "words of the longest run that stands in the prompt's own text"),
+    ("foreign_share", "DOUBLE", "share of the text in sentences of another language than English"),
+    ("assistant_talk", "INTEGER", "phrases by which a chat model speaks of itself or its task"),
+    ("markup", "INTEGER", "tags, control characters and other signs that are no writing"),
+)
 FILTERED = RECORDS + define_table(
     ("original_chars", "INTEGER", "characters before rewriting (F5)"),
     ("quality", "VARCHAR", "label high, medium or low (F6)"),
     ("harmful", "VARCHAR", "label yes or no (F6)"),
+    *((name, type, f"F5, beyond what the source has: {says}") for name, type, says in _RECORD_MEASURES),
+    ("words_kept", "DOUBLE", "share of the source's words that stand in the text in their order (F5)"),
+    ("words_added", "DOUBLE", "share of the text's words that do not come from the source (F5)"),
     ("private_items_left", "INTEGER", "private items of the eligible record that stand in one of its texts in any writing"),
 )
 PHRASES[FILTERED] = lambda found: f"kept {found.count('record')}, quality {found.list_values('quality')}"
@@ -150,7 +160,7 @@ SCORES = define_table(
     ("record_id", "VARCHAR", "its record; null for items about a user"),
     *((m, "INTEGER", f"{m}, 1-10, higher is better; null where it does not apply or the judge gave no answer") for m in METRICS),
     ("kept", "BOOLEAN", "all applicable metrics above their thresholds (Q3)"),
-    ("dropped_by", "VARCHAR", "first failing metric, or unanswered"),
+    ("dropped_by", "VARCHAR", "first failing metric, unanswered, or gate:<name> of an item that no judge was asked about"),
 )
 
 
@@ -161,6 +171,30 @@ def _describe_scores(found: RowsFound) -> str:
 
 
 PHRASES[SCORES] = _describe_scores
+GATE_MEASURES = define_table(
+    ("item_id", "VARCHAR", "item"),
+    ("item_kind", "VARCHAR", f"one of {list_kinds(ITEM_KINDS)}"),
+    ("user_id", "VARCHAR", "its user"),
+    ("record_id", "VARCHAR", "its record; null for items about a user"),
+    *_RECORD_MEASURES,
+    ("repeated_sentences", "INTEGER", "sentences that stood before in the text"),
+    ("copied_answer", "DOUBLE", "share of the answer's words copied from the scenario; qa only"),
+    ("copied_record", "INTEGER", "words of the longest run that stands in a record; style only"),
+    ("unknown_numbers", "INTEGER", "different numbers that no record holds"),
+    ("unknown_names", "INTEGER", "different capitalised words that no record holds"),
+    ("near_duplicate", "DOUBLE", "likeness to an item before it about the same user or record, 0-1"),
+    ("passed", "BOOLEAN", "whether the item goes on to the judge"),
+    ("stopped_by", "VARCHAR", "first gate that it did not pass"),
+)
+
+
+def _describe_gates(found: RowsFound) -> str:
+    bad = Counter(r["stopped_by"] for r in found.rows if not r["passed"])
+    rest = "".join(f", {k} stopped by {name}" for name, k in sorted(bad.items()))
+    return f"{found.count_true('passed'):,} of {len(found.rows):,} items passed the gates{rest}"
+
+
+PHRASES[GATE_MEASURES] = _describe_gates
 HUMAN_SCORES = define_table(
     ("annotator", "VARCHAR", "who scored, as the sheet says"),
     ("source", "VARCHAR", "source of the item"),

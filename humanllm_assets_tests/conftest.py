@@ -16,6 +16,7 @@ from humanllm_assets.lineage.snapshots import SnapshotStore
 from resources.home import Home
 from resources.llm.dummy_server import DummyServer
 from resources.profile import PROFILES, PROJECT_ROOT, Profile, parse_profile
+from resources.thresholds import GATES
 
 
 @dataclass
@@ -78,7 +79,8 @@ def small_profile(server_url: str) -> dict:
     content["thresholds"]["qc"] = {"overall_above": 2, "metric_above": 1, "min_pass_rate": 0.0, "kept_bands": {}}
     content["thresholds"]["calibration"] = {"items": 0, "severity": "warning"}  # tests of the judge turn it on
     content["thresholds"]["tasks"] = {"test_fraction": 0.5}
-    content["thresholds"]["labels"]["min_left"] = 0.0  # the dummy server answers with a few words
+    content["thresholds"]["labels"] |= {"min_kept": 0.0, "max_added": 1.0}  # the dummy server answers with a few words
+    content["thresholds"]["gates"] = {"warn": list(GATES), "max_stopped": 0.0}  # of the prompt; tests of gates let them stop
     content["recipes"], content["contestants"] = {}, {"smollm2": {"model": "smollm2"}}
     return content
 

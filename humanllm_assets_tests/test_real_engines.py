@@ -46,8 +46,8 @@ def capped_profile() -> dict:
     thresholds["labels"] = {
         "keep_quality": ["high", "medium", "low"],
         "keep_harmful": ["yes", "no"],
-        "min_left": 0,
-        "max_growth": 100,
+        "min_kept": 0,
+        "max_added": 1,
     }
     thresholds["rules"] = {"twitter": {"min_chars": 200}, "amazon": {"min_item_purchases": 2, "min_user_purchases": 3}}
     thresholds["failures"] = {"max_quarantine_rate": 0.1, "max_llm_failure_rate": 0.5, "max_invalid_rate": 1.0}

@@ -6,7 +6,8 @@ is identity.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, create_model
 
@@ -61,10 +62,10 @@ else:  # one field per source, so that a profile's keys are checked and a contra
 
 
 class Labels(Strict):
-    """F5 and F6: which rewritten texts are believed and which labels are kept. Lengths are shares of the source's characters."""
+    """F5 and F6: which rewritten texts are believed and which labels are kept."""
 
-    min_left: float = 0.25  # a small model may give back a title alone; what F5 removes from a real text is far less
-    max_growth: float = 1.5  # cleaning removes or replaces; a longer text has been made up
+    min_kept: Share = 0.7  # of the source's words, those that stand in the text, in their order; cleaning loses few of them
+    max_added: Share = 0.3  # of the text's words, those that do not come from the source: they have been made up
 
     keep_quality: list[Literal["high", "medium", "low"]] = ["high"]
     keep_harmful: list[Literal["yes", "no"]] = ["no"]
@@ -103,6 +104,50 @@ class Qc(Strict):
     }
     """Q4, a warning: lowest and highest share that the judge keeps, by source and kind; the paper's Table A1, 0.1 to either side. A
     user is kept with persona and profile."""
+
+
+Gate = Literal[
+    "repeated_words", "repeated_sentences", "prompt_echo", "foreign_share", "assistant_talk", "markup", "copied_answer",
+    "copied_record", "unknown_numbers", "unknown_names", "near_duplicate",
+]  # fmt: skip
+GATES: tuple[Gate, ...] = get_args(Gate)
+"""In the order in which a failing one is named."""
+RECORD_GATES: tuple[Gate, ...] = ("repeated_words", "prompt_echo", "foreign_share", "assistant_talk", "markup")
+"""Those that a rewritten record passes too."""
+
+
+class Gates(Strict):
+    """What plain code measures of a text before a model judges it: the highest value that passes (docs/gates.md). A text beyond it
+    goes no further."""
+
+    repeated_words: Share = 0.2
+    repeated_sentences: int = 1
+    prompt_echo: int = 7
+    foreign_share: Share = 0.2
+    assistant_talk: int = 0
+    markup: int = 0
+    copied_answer: Share = 0.4
+    copied_record: int = 7
+    unknown_numbers: int = 1
+    unknown_names: int = 2
+    near_duplicate: Share = 0.8
+    warn: list[Gate] = []  # gates beyond which a text goes on, with a warning
+    max_stopped: Share = 0.3  # contract: more of a source's items that go no further mean a broken synthesizer
+
+    def first_failing(self, measures: Mapping[str, float | None]) -> Gate | None:
+        """The gate that a text does not pass; None when it goes on. What was not measured passes."""
+        return next((g for g in GATES if g not in self.warn and (measures.get(g) or 0) > getattr(self, g)), None)
+
+    def lists(self, names: Sequence[Gate]) -> dict[str, list[dict[str, str]]]:
+        """What a contract reads of these gates: those that stop a text and those that warn."""
+        return {
+            "stopping": [{"gate": g} for g in names if g not in self.warn],
+            "warning": [{"gate": g} for g in names if g in self.warn],
+        }
+
+    def only(self, names: Sequence[Gate]) -> dict[str, Any]:
+        """What decides about some gates alone, for the identity of an asset that applies no others."""
+        return {g: getattr(self, g) for g in names} | {"warn": sorted({*names} & {*self.warn})}
 
 
 class Calibration(Strict):
@@ -147,6 +192,7 @@ class Thresholds(Strict):
     source_caps: SourceCaps = SourceCaps()  # of a source named here; they stand in place of `caps`, all of them
     users: Users = Users()
     words: Words = Words()
+    gates: Gates = Gates()
     qc: Qc = Qc()
     calibration: Calibration = Calibration()
     failures: Failures = Failures()

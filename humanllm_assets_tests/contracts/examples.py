@@ -18,7 +18,7 @@ from humanllm_assets.synthesis.assets import user_text_lists
 from humanllm_assets.tasks.assets import task_lists
 from resources.item_kinds import ITEM_KINDS, USER_TEXTS
 from resources.profile import TASKS
-from resources.thresholds import Thresholds
+from resources.thresholds import GATES, RECORD_GATES, Gates, Thresholds
 
 Row = dict[str, Any]
 NOON = datetime(2020, 1, 1, 12)
@@ -26,7 +26,7 @@ NOON = datetime(2020, 1, 1, 12)
 RECORD: Row = {
     "record_id": "reddit:t3_good", "source": "reddit", "slice": "s", "user_id": "reddit/u", "created_at": NOON,
     "text": "text", "n_chars": 300, "context_id": "c", "rating": 5.0, "original_chars": 300, "quality": "high", "harmful": "no",
-    "private_items_left": 0,
+    "private_items_left": 0, "words_kept": 1.0, "words_added": 0.0,
 }  # fmt: skip
 DROPPED: Row = {"record_id": "reddit:t3_out", "user_id": "reddit/u", "reason": "min_chars"}
 PROFILE: Row = {
@@ -44,6 +44,7 @@ QA: Row = {
 SCORE: Row = {"item_id": "good", "item_kind": "qa", "user_id": "reddit/u", "record_id": "r", "kept": True} | dict.fromkeys(
     schemas.METRICS, 9
 )
+GATES_OF_ITEM: Row = {"item_id": "good", "item_kind": "stories", "user_id": "reddit/u", "passed": True} | dict.fromkeys(GATES, 0)
 CALIBRATION_SCORE: Row = {
     "score_id": "good", "item_id": "i", "item_kind": "qa", "user_id": "reddit/u", "record_id": "r", "damage": "none",
     "metric": "overall", "score": 9,
@@ -86,7 +87,7 @@ GOOD: dict[str, dict[str, tuple[sql.Table, Row]]] = {
         "scores": (schemas.CALIBRATION_SCORES, CALIBRATION_SCORE),
         "figures": (schemas.CALIBRATION_FIGURES, FIGURE),
     },
-    "qc_scores": {"scores": (schemas.SCORES, SCORE)},
+    "qc_scores": {"scores": (schemas.SCORES, SCORE), "gates": (schemas.GATE_MEASURES, GATES_OF_ITEM)},
     "task_datasets": {"samples": (schemas.SAMPLES, SAMPLE)},
     "sft_checkpoint": {},
     "merged_model": {},
@@ -109,7 +110,8 @@ CUSTOM_BREAKS: dict[str, Row] = {
 
 LISTS: dict[str, Lists] = {
     "user_profiles": user_text_lists(USER_TEXTS),
-    "qc_scores": qc_lists(ITEM_KINDS),
+    "filtered": Gates().lists(RECORD_GATES),
+    "qc_scores": qc_lists(ITEM_KINDS, Gates()),
     "task_datasets": task_lists(TASKS),
 }
 

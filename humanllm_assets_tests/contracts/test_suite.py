@@ -15,7 +15,7 @@ from humanllm_assets.quality.keeping import threshold
 from humanllm_assets_tests.contracts import examples
 from resources.item_kinds import ITEM_KINDS, QA
 from resources.sources import RedditRules
-from resources.thresholds import Rules, Thresholds
+from resources.thresholds import Gates, Rules, Thresholds
 
 STRICTER = Thresholds.model_validate(
     {
@@ -164,7 +164,7 @@ def test_the_contract_asks_of_each_kind_the_metrics_that_it_declares() -> None:
 
 def test_a_declared_metric_is_part_of_the_contracts_version() -> None:
     without_leakage = replace(QA, metrics=tuple(m for m in QA.metrics if m != "leakage"))
-    changed = Contract.load("qc_scores", Thresholds(), lists=qc_lists([*ITEM_KINDS[:-1], without_leakage]))
+    changed = Contract.load("qc_scores", Thresholds(), lists=qc_lists([*ITEM_KINDS[:-1], without_leakage], Gates()))
     assert changed.version != examples.load("qc_scores").version
     assert examples.load("qc_scores").rules.keys() - changed.rules.keys() == {"scores.qa_leakage_answered"}
 
@@ -212,7 +212,7 @@ def test_loading_contracts_and_checks_does_not_import_great_expectations() -> No
     code = (
         "import sys; import humanllm_assets.orchestration.checks, humanllm_assets.contracts.gx_runner;"
         "import humanllm_assets.contracts.suite as c;"
-        "from resources.profile import Thresholds; c.Contract.load('filtered', Thresholds());"
+        "from resources.profile import Thresholds; c.Contract.load('raw', Thresholds());"
         "sys.exit(bool({'great_expectations', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,6 +20,7 @@ CORE = ("eligible_amazon", "amazon_core")
 READ = ("eligible_*", "amazon_core")
 SYNTHESIZED = ("user_profiles", "scenarios", "social_qa")
 JUDGED = ("judge_calibration", "qc_scores")
+JUDGED_OF_USERS = tuple(f"judge_calibration[judge-{kind}]" for kind in ("persona", "profile", "stories", "style"))
 ASKED = ("filtered_*", *SYNTHESIZED, *JUDGED)
 TRAINED = ("sft_checkpoint", "merged_model")
 ITEMS_WITH_DISTRACTORS = tuple(f"benchmark_items[{b}]" for b in ("*_generation", "social_qa", "writing_imitation"))
@@ -163,7 +164,29 @@ EDITS = [
     Edit("finding private items", "humanllm_assets/filtering/privacy/phones.py", replace("{6,14}", "{6,15}"), ("filtered_*",)),
     Edit("rewriting prompt", "prompts/rewrite_record.md", append("\nBe brief.\n"), ("filtered_*",)),
     # ---- synthesis and judge -----------------------------------------------------------------------------------------
-    Edit("persona prompt", "prompts/user_persona.md", append("\nBe brief.\n"), ("user_profiles",)),
+    Edit("persona prompt", "prompts/user_persona.md", append("\nBe brief.\n"), ("user_profiles", *JUDGED_OF_USERS, "qc_scores")),
+    Edit(
+        "limit of a gate",
+        PROFILE,
+        replace("max_stopped: 0.9", "max_stopped: 0.9\n    copied_answer: 0.5"),
+        JUDGED,
+    ),
+    Edit(
+        "limit of a gate for records too",
+        PROFILE,
+        replace("max_stopped: 0.9", "max_stopped: 0.9\n    markup: 1"),
+        ("filtered_*", *JUDGED),
+    ),
+    Edit("gate that only warns", PROFILE, replace("unknown_names, near_duplicate]", "unknown_names]"), JUDGED),
+    Edit("share that gates may stop", PROFILE, replace("max_stopped: 0.9", "max_stopped: 0.8"), ("qc_scores",)),
+    Edit("words that survive rewriting", PROFILE, replace("min_kept: 0.2", "min_kept: 0.3"), ("filtered_*",)),
+    Edit("duplicates", "humanllm_assets/quality/gates.py", replace("greatest(1, ", "greatest(2, "), JUDGED),
+    Edit(
+        "a measure of faults",
+        "humanllm_assets/asking/text_faults.py",
+        replace("_SURE = 0.6", "_SURE = 0.7"),
+        ("filtered_*", *JUDGED),
+    ),
     Edit(
         "bound of a schema",
         "humanllm_assets/synthesis/scenarios.py",

@@ -24,7 +24,7 @@ from humanllm_assets.synthesis.assets import check_kinds as check_written
 from humanllm_assets.synthesis.assets import user_text_lists
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import OneText, write_profiles
-from humanllm_assets.tables import PROFILES, SCORES
+from humanllm_assets.tables import GATE_MEASURES, PROFILES, SCORES
 from humanllm_assets_tests.contracts.examples import good_measures
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, ScriptedEngine, Tables
 from humanllm_assets_tests.filtering.tables import record, with_table
@@ -32,7 +32,7 @@ from resources.home import Home
 from resources.item_kinds import ITEM_KINDS, IncompleteKind, ItemKind
 from resources.profile import load_profile
 from resources.prompting.prompts import PROMPTS, Prompt
-from resources.thresholds import Qc, Thresholds, Users
+from resources.thresholds import Gates, Qc, Thresholds, Users
 
 
 class Interests(OneText):
@@ -74,7 +74,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def check_rows(contract: Contract, table: str, columns: Table, rows: list[dict[str, Any]], tmp_path: Path) -> Any:
     schema, path = arrow_schema(columns), tmp_path / f"{table}.parquet"
     pq.write_table(pa.Table.from_pylist([{c: row.get(c) for c in schema.names} for row in rows], schema=schema), path)
-    return run_contract(contract, {table: path}, good_measures(contract)).outcomes
+    files = {table: path}
+    if "gates" in contract.tables:
+        files["gates"] = tmp_path / "gates.parquet"
+        pq.write_table(arrow_schema(GATE_MEASURES).empty_table(), files["gates"])
+    return run_contract(contract, files, good_measures(contract)).outcomes
 
 
 def answer(request: Any) -> Any:
@@ -111,13 +115,13 @@ def test_a_kind_that_is_only_declared_is_written_judged_and_checked(folder: Path
     without = check_rows(contract, "items", PROFILES, [i for i in items if i["kind"] != "interests"], tmp_path)
     assert without["items.interests_of_every_user"].status == "fail"
 
-    contract = Contract.load("qc_scores", Thresholds(), lists=qc_lists(KINDS))
+    contract = Contract.load("qc_scores", Thresholds(), lists=qc_lists(KINDS, Gates()))
     scores = judged.rows("scores")
     assert all(o.status == "pass" for o in check_rows(contract, "scores", SCORES, scores, tmp_path).values())
 
 
 def test_every_metric_of_every_kind_must_be_answered_in_a_kept_item(tmp_path: Path) -> None:
-    contract = Contract.load("qc_scores", Thresholds(), lists=qc_lists(KINDS))
+    contract = Contract.load("qc_scores", Thresholds(), lists=qc_lists(KINDS, Gates()))
     good = {
         k.name: {"item_id": k.name, "item_kind": k.name, "user_id": "u", "kept": True} | dict.fromkeys(k.metrics, 9)
         for k in KINDS
@@ -149,7 +153,7 @@ def test_the_graph_holds_a_declared_kind_and_every_fact_of_it_counts_where_it_is
     other_prompt = (folder / "user_interests.md").read_text()
     (folder / "user_interests.md").write_text(other_prompt.replace("What interests", "What fascinates"))
     reworded = identities(INTERESTS)
-    assert reworded["user_profiles"] != before["user_profiles"] and reworded["qc_scores"] == before["qc_scores"]
+    assert reworded["user_profiles"] != before["user_profiles"] and reworded["qc_scores"] != before["qc_scores"]  # an echo of it
     (folder / "judge_interests.md").write_text(
         (folder / "judge_interests.md").read_text().replace(f"{HERE}:INTERESTS.scores", f"{HERE}:FEWER.scores")
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from humanllm_assets.filtering.rewriting import rewrite_and_label
+from humanllm_assets.filtering.rewriting import Rules, rewrite_and_label
 from humanllm_assets.quality.judge import judge_items
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import write_social_qa
@@ -21,7 +21,7 @@ from resources.llm.dummy_server import DummyServer
 from resources.llm.engine import Engine
 from resources.profile import Role
 from resources.prompting.prompts import Prompt
-from resources.thresholds import Labels, Qc, Users
+from resources.thresholds import GATES, Gates, Labels, Qc, Users
 
 TEXT = "I walked to the lake with my sister, and we talked about home, work and the strange summer that was over. " * 3
 
@@ -41,9 +41,8 @@ def run_all(engine: Engine) -> list[dict[str, Any]]:
         return tables
 
     filter_prompts = [(role, Prompt.load(name)) for name in ("rewrite_record", "label_record")]
-    stage(
-        rewrite_and_label, *filter_prompts, Labels(keep_quality=["high", "medium", "low"], keep_harmful=["yes", "no"]), "reddit"
-    )
+    labels = Labels(keep_quality=["high", "medium", "low"], keep_harmful=["yes", "no"], min_kept=0, max_added=1)
+    stage(rewrite_and_label, *filter_prompts, Rules(labels, Gates(warn=list(GATES))), "reddit")
     made = {
         "profile_items": stage(write_profiles, role, {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}),
         "scenario_items": stage(write_scenarios, role, Prompt.load("scenario")),
