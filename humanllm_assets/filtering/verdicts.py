@@ -167,7 +167,7 @@ def apply_rules(
         core_table: only for a source with a core: the core of all slices, with a column slice.
     """
     with tempfile.TemporaryDirectory() as folder:
-        core = f"(SELECT row_no, reason FROM {core_table} SEMI JOIN (SELECT DISTINCT slice FROM raw_records) USING (slice))"
+        core = f"(SELECT row_no, reason FROM {core_table} SEMI JOIN (SELECT slice FROM raw_records) USING (slice))"
         rules = SliceFilter(con, source, thresholds, Path(folder), core, forgotten)
         rules.take("raw_records")
         rules.gather()
