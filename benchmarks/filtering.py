@@ -282,13 +282,23 @@ def run_ours(case: str, path: Path, work: Path) -> int:
 
 _AMPERSAND = "trim(replace({}, '&amp;', '&'))"
 _FIELDS = {
-    "reddit": ["id", "author", "title", "selftext", "created_utc", "score", "num_comments", "distinguished"],
+    "reddit": [
+        "id",
+        "author",
+        "title",
+        "selftext",
+        "created_utc",
+        "score",
+        "num_comments",
+        "distinguished",
+        "removed_by_category",
+    ],
     "amazon": ["user_id", "parent_asin", "timestamp", "title", "text", "rating"],
 }
 _COLUMNS = {
     "reddit": f"""'reddit:t3_' || id as record_id, 'reddit/' || author as user_id, title, score::bigint as score, distinguished,
         make_timestamp(created_utc::bigint * 1000000) as created_at, num_comments::bigint as num_comments,
-        selftext in ('[removed]', '[deleted]') as removed, rtrim({_AMPERSAND.format("title")} || chr(10) || chr(10)
+        selftext in ('[removed]', '[deleted]') as removed, removed_by_category is not null as withdrawn, rtrim({_AMPERSAND.format("title")} || chr(10) || chr(10)
         || if(selftext in ('[removed]', '[deleted]'), '', {_AMPERSAND.format("selftext")}), chr(10)) as text""",
     "amazon": f"""'amazon:' || user_id || ':' || parent_asin as record_id, 'amazon/' || user_id as user_id, parent_asin as item_id, title,
         make_timestamp("timestamp"::bigint * 1000) as created_at, {_AMPERSAND.format("text")} as text, rating::double as rating""",

@@ -170,9 +170,13 @@ def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, s
     given["line"] = f"row_no & {(1 << LINE_BITS) - 1}"
     columns = ", ".join(f"CAST({given.get(name, 'NULL')} AS {kind}) AS {name}" for name, kind in RAW_COLUMNS.items())
     con.execute(f"""
-        CREATE OR REPLACE TEMP VIEW raw_part AS
+        CREATE OR REPLACE TEMP MACRO raw_part_of(rows) AS TABLE
         SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key)
-        FROM (SELECT {columns} FROM chunk WHERE ({shape.problem}) IS NULL)
+        FROM (SELECT {columns} FROM chunk SEMI JOIN query_table(rows) USING (row_no))
+    """)
+    con.execute(f"""
+        CREATE OR REPLACE TEMP VIEW raw_part AS
+        SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key) FROM (SELECT {columns} FROM chunk)
     """)
 
 
@@ -219,7 +223,7 @@ def read_context(
         columns = ", ".join(f"{sql} AS {name}" for name, sql in shape.columns.items())
         con.execute(
             f"INSERT INTO found_context SELECT context_id, context_title, context_text, row_no "
-            f"FROM (SELECT {columns}, row_no FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
+            f"FROM (SELECT {columns}, row_no FROM chunk) SEMI JOIN wanted USING (context_id)"
         )
     con.execute("""
         CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text FROM found_context
