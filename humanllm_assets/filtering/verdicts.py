@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -168,32 +167,6 @@ class SliceFilter:
         )
         self._found.update(dict(con.execute("SELECT reason, count(*) FROM fallen GROUP BY 1").fetchall()))
         return {reason: self._found[reason] for reason in self._reasons}
-
-
-def apply_rules(
-    con: duckdb.DuckDBPyConnection,
-    source: str,
-    thresholds: Strict,
-    core_table: str = "core",
-    forgotten: Collection[str] = (),
-) -> dict[str, int]:
-    """Split the table `raw_records` of a whole slice into the tables `kept` and `dropped`; see `SliceFilter`, also for what it returns.
-
-    Args:
-        core_table: only for a source with a core: the core of all slices, with a column slice.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        core = f"(SELECT row_no, reason FROM {core_table} SEMI JOIN (SELECT slice FROM raw_records) USING (slice))"
-        rules = SliceFilter(con, source, thresholds, Path(folder), core, forgotten)
-        con.execute(
-            "CREATE OR REPLACE TEMP MACRO raw_records_of(rows) AS TABLE FROM raw_records SEMI JOIN query_table(rows) USING (row_no)"
-        )
-        rules.take("raw_records")
-        rules.gather()
-        counts = rules.finish()
-        for name in ("kept", "dropped"):
-            con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM {name}_rows")
-    return counts
 
 
 def find_duplicates(relation: str, duplicates: Duplicates, columns: str) -> str:
