@@ -41,6 +41,7 @@ PEERS = ("polars", "pandas", "datatrove")
 BLOCK = 20_000  # rows that are drawn; more rows are these again with other ids, users and first words
 MARK = b"@@REP@"  # stands where a repetition differs
 POSTS_PER_BLOG = 35
+DUCKDB_MEMORY = "512MB"
 PAPER = {
     "zst": 47_200_000,
     "parquet": 88_100_000,
@@ -244,7 +245,7 @@ def make_case(case: str, rows: int, folder: Path) -> Path:
 def connect(work: Path) -> Any:
     import duckdb
 
-    con = duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(work / "spill")})
+    con = duckdb.connect(config={"memory_limit": DUCKDB_MEMORY, "temp_directory": str(work / "spill")})
     con.execute("set enable_progress_bar = false")
     return con
 
