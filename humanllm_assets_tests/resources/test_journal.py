@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from humanllm_assets_tests.resources.engine_helpers import make_profile, make_requests, make_role
+from resources.canonical import canonical_json
 from resources.llm.journal import COLUMNS, Answer, Journal, answer_key
-from resources.profile import PROJECT_ROOT
+from resources.llm.journal_group import JournalGroup
+from resources.llm.open_request import Call, OpenRequest
+from resources.llm.requests import LLMRequest
+from resources.profile import PROJECT_ROOT, Role
 
 
 def answer(key: str, content: str = "hello", subject: str = "u") -> Answer:
@@ -28,7 +35,10 @@ def question(**changes: object) -> str:
         "sampling": {"temperature": 0.7, "seed": 0, "max_tokens": 10},
         "logprobs": 0,
     }
-    return answer_key(**{**parts, **changes})  # type: ignore[arg-type]
+    given = {**parts, **changes}
+    key = answer_key(**{**given, "model": canonical_json(given["model"]), "schema": canonical_json(given["schema"])})  # type: ignore[arg-type]
+    assert key == hashlib.sha256(canonical_json(given)).hexdigest(), "the key is that of one canonical object, for ever"
+    return key
 
 
 def test_what_is_put_is_found(tmp_path: Path) -> None:
@@ -44,6 +54,68 @@ def test_first_answer_stands(tmp_path: Path) -> None:
     assert journal.put(answer("k", "second")).content == "first"
 
 
+@pytest.mark.parametrize(
+    ("role", "request_", "key"),
+    [
+        (make_role(), next(make_requests(1)), "b5a0550750696a1f043f967ed70684124af18514057b085c879ebfaac44b3475"),
+        (
+            make_role(max_field_chars=50, repetition_penalty=1.05),
+            next(make_requests(1, logprobs=3)),
+            "1f8cf89d8d2ed89a75157884631aaaa0fd57ad5d51ad56dee0031c628801095a",
+        ),
+        (make_role(), next(make_requests(1, None)), "eb4d340033eeebc695bc61fd25cb0977817129995cf084c615da94bfd2dea867"),
+    ],
+)
+def test_keys_of_questions_are_for_ever(role: Role, request_: LLMRequest, key: str) -> None:
+    call = Call(make_profile(["http://h"]).models["m"], role, "x")
+    assert OpenRequest(call, request_).key() == key
+
+
+def test_digests_of_answers_are_for_ever() -> None:
+    kept = Answer("k", "m", "judge", "u", "i", 3, 2, "stop", "grüße 🐈", (("A", -0.1), ("B", -2.0)))
+    assert kept.digest.hex() == "57e8209eceef71725f9c65bba7c5180c3ee923c9ace67b0c028c8f908bb9cdf6"
+
+
+def test_answers_of_a_group_are_kept_together_and_the_first_one_stands(tmp_path: Path) -> None:
+    one, other = Journal(tmp_path), Journal(tmp_path)
+    other.put(answer("b", "first"))
+    kept = one.put_many([answer("a"), answer("b", "second"), answer("c")])
+    assert kept == [answer("a"), answer("b", "first"), answer("c")]
+    with pytest.raises(sqlite3.IntegrityError):
+        one.put_many([answer("d"), replace(answer("e"), model=None)])  # type: ignore[arg-type]
+    assert other.known("abcde") == {"a", "b", "c"} and one.put_many([]) == []
+
+
+def test_what_was_gathered_is_written_though_nobody_waits_for_it(tmp_path: Path) -> None:
+    """A call that is abandoned has paid for its answers."""
+    journal = Journal(tmp_path)
+    group = JournalGroup(journal)
+
+    async def abandon() -> None:
+        keeping = [asyncio.create_task(group.keep(answer(f"k{i}"))) for i in range(3)]
+        await asyncio.sleep(0)
+        for task in keeping:
+            task.cancel()
+
+    asyncio.run(abandon())
+    assert journal.known(["k0"]) == set()
+    group.close()
+    assert journal.known(["k0", "k1", "k2"]) == {"k0", "k1", "k2"}
+
+
+def test_a_group_that_cannot_be_written_fails_for_all_who_wait(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    group = JournalGroup(journal)
+    with sqlite3.connect(journal.path) as db:
+        db.execute("DROP TABLE answers")
+
+    async def keep() -> list[object]:
+        return list(await asyncio.gather(*(group.keep(answer(k)) for k in "ab"), return_exceptions=True))
+
+    assert [type(result) for result in asyncio.run(keep())] == [sqlite3.OperationalError] * 2
+    group.close()
+
+
 def test_every_part_of_the_question_changes_the_key() -> None:
     keys = {
         question(),
@@ -52,8 +124,9 @@ def test_every_part_of_the_question_changes_the_key() -> None:
         question(schema=None),
         question(sampling={"temperature": 0.7, "seed": 1, "max_tokens": 10}),
         question(logprobs=5),
+        question(messages=(("system", "“grüße” \x00\n\u2028 🐈"), ("user", "half \ud83d of a pair"))),
     }
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert question(sampling={"max_tokens": 10, "seed": 0, "temperature": 0.7}) == question()
     with pytest.raises(TypeError):
         question(schema={"type": object()})

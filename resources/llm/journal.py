@@ -1,7 +1,7 @@
 """The answer journal: every LLM answer ever got, so that no question is asked twice.
 
-One SQLite file, `<home>/journal/answers.sqlite`, in WAL mode: any number of threads and processes write to it at once, one
-commit per answer, so that a crash loses at most the answers in flight.
+One SQLite file, `<home>/journal/answers.sqlite`, in WAL mode: any number of threads and processes write to it at once. Answers are
+committed in groups, and count as in flight until then (`journal_group.py`), so that a crash loses at most the answers in flight.
 
 What belongs here: storing and finding answers by their key. What does not: deciding whether an answer is good (`open_request.py`);
 cut-off and invalid answers are stored like any other.
@@ -27,12 +27,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resources.canonical import canonical_json
+from resources.canonical import canonical_json, encode_plain
 from resources.errors import Explained
 
 COLUMNS = (
@@ -100,22 +100,26 @@ class Answer:
     @property
     def digest(self) -> bytes:
         """SHA-256 of everything that the journal holds of the answer but its time: what a step binds in its manifest."""
-        return hashlib.sha256(canonical_json(astuple(self))).digest()
+        return hashlib.sha256(canonical_json(list(vars(self).values()))).digest()
 
 
 def answer_key(
-    model: dict[str, Any],
+    model: bytes,
     messages: Sequence[tuple[str, str]],
-    schema: dict[str, Any] | None,
+    schema: bytes,
     sampling: dict[str, Any],
     logprobs: int,
 ) -> str:
     """The key of a question: model name and revision, rendered messages, schema as sent, sampling with seed and budget.
 
-    Endpoints, concurrency and batch size are execution: they do not reach this function.
+    It is the SHA-256 of the canonical JSON of an object with these names. Endpoints, concurrency and batch size are execution: they do
+    not reach this function.
+
+    Args:
+        model, schema: their canonical JSON, which many questions share.
     """
-    payload = {"model": model, "messages": messages, "schema": schema, "sampling": sampling, "logprobs": logprobs}
-    return hashlib.sha256(canonical_json(payload)).hexdigest()
+    parts = (logprobs, encode_plain(messages), model, canonical_json(sampling), schema)
+    return hashlib.sha256(b'{"logprobs":%d,"messages":%b,"model":%b,"sampling":%b,"schema":%b}' % parts).hexdigest()
 
 
 def _sha256(content: str) -> str:
@@ -208,6 +212,26 @@ class Journal:
 
     def put(self, answer: Answer) -> Answer:
         """Store an answer and return the one that is kept: when another process was first, its answer."""
+        return self.put_many([answer])[0]
+
+    def put_many(self, answers: Sequence[Answer]) -> list[Answer]:
+        """Store answers in one commit, all of them or none, and return those that are kept, as `put` does."""
+        if not answers:
+            return []
+        rows = [self._row(answer) for answer in answers]
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            cursor = self._db.executemany(
+                f"INSERT INTO answers ({', '.join(COLUMNS)}, row_sha256) VALUES ({','.join('?' * len(COLUMNS))}, ?) "
+                "ON CONFLICT (key) DO NOTHING",
+                rows,
+            )
+        if cursor.rowcount == len(rows):
+            return list(answers)
+        kept = self.get_many([answer.key for answer in answers])
+        return [kept[answer.key] for answer in answers]
+
+    def _row(self, answer: Answer) -> tuple[Any, ...]:
         row = (
             answer.key,
             answer.model,
@@ -222,12 +246,7 @@ class Journal:
             json.dumps(answer.top),
             datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
-        with self._lock:
-            cursor = self._db.execute(
-                f"INSERT OR IGNORE INTO answers ({', '.join(COLUMNS)}, row_sha256) VALUES ({','.join('?' * len(COLUMNS))}, ?)",
-                (*row, _row_sha256(*row)),
-            )
-        return answer if cursor.rowcount else self.get_many([answer.key])[answer.key]
+        return (*row, _row_sha256(*row))
 
     def read_texts(self, other_than: str) -> Iterator[str]:
         """What is stored about everybody but one user: item and answer of each row, read from the table and not by its index."""

@@ -1,0 +1,162 @@
+"""What the way through the project costs beside a bare client or a bare engine.
+
+    python benchmarks/inference.py client      CPU per question: bare aiohttp + orjson, ours, ours from the journal
+
+`client` asks a server that always says the same, in a process of its own. Contestants take turns in one process; the CPU is that
+process's own, the median of the rounds. Compare the ratios: the machine's other work counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import orjson
+from pydantic import BaseModel, Field
+
+from humanllm_assets_tests.resources.engine_helpers import make_engine, make_role
+from resources.llm.engine import Engine
+from resources.llm.requests import LLMRequest
+from resources.prompting.prompts import json_schema
+
+IN_FLIGHT = 64
+WORDS = "walks a dog in the park every single morning and thinks about what the neighbours said of the new fence "
+
+
+class Verdict(BaseModel):
+    """As long as the answers of most steps."""
+
+    reason: str = Field(min_length=10, max_length=600)
+    score: int = Field(ge=1, le=10)
+
+
+# ---- client: CPU per question ----------------------------------------------------------------------------------------
+
+
+class NullServer(asyncio.Protocol):
+    """Answers every request with the same bytes."""
+
+    answer = orjson.dumps({"reason": (WORDS * 4)[:370], "score": 7}).decode()
+    body = orjson.dumps(
+        {
+            "id": "null",
+            "object": "chat.completion",
+            "model": "dummy",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 400, "completion_tokens": 90, "total_tokens": 490},
+        }
+    )
+    response = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport, self._got = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        while b"\r\n\r\n" in self._got:
+            head, _, rest = self._got.partition(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+            if len(rest) < length:
+                return
+            self._got = rest[length:]
+            self._transport.write(self.response)  # type: ignore[attr-defined]
+
+
+async def serve_null() -> None:
+    server = await asyncio.get_running_loop().create_server(NullServer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def make_requests(first: int, count: int) -> Iterator[LLMRequest]:
+    for i in range(first, first + count):
+        text = f"<record>Person {i} {WORDS * 15}</record>"
+        messages = (("system", "You judge what people write."), ("user", text))
+        yield LLMRequest(key=f"t3_{i:x}#judge", messages=messages, schema=Verdict, subject=f"reddit:user_{i // 10}")
+
+
+async def ask_bare(url: str, first: int, count: int) -> int:
+    """What is left without seeds, keys, journal, retries: a body, a request, a parsed and validated answer."""
+    schema, requests, right = json_schema(Verdict), make_requests(first, count), 0
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def work() -> None:
+            nonlocal right
+            for request in requests:
+                body = {
+                    "model": "dummy",
+                    "messages": [{"role": role, "content": content} for role, content in request.messages],
+                    "max_tokens": 64,
+                    "response_format": {"type": "json_schema", "json_schema": {"name": "V", "schema": schema, "strict": True}},
+                }
+                headers = {"Content-Type": "application/json"}
+                async with session.post(url + "/v1/chat/completions", data=orjson.dumps(body), headers=headers) as response:
+                    said = orjson.loads(await response.read())
+                right += Verdict.model_validate_json(said["choices"][0]["message"]["content"]).score == 7
+
+        await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+    return right
+
+
+def ask_ours(engine: Engine, first: int, count: int) -> int:
+    replies = engine.ask(make_role(), make_requests(first, count), label="judge", log=lambda _: None)
+    return sum(isinstance(reply.value, Verdict) and reply.value.score == 7 for reply in replies)
+
+
+def measure_client(count: int, rounds: int) -> None:
+    server = subprocess.Popen([sys.executable, __file__, "null-server"], stdout=subprocess.PIPE, text=True)
+    assert server.stdout
+    url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+    cpu: dict[str, list[float]] = {}
+    memory: list[float] = []
+
+    def take(name: str, work: Callable[[], int]) -> None:
+        started = time.process_time()
+        right = work()
+        cpu.setdefault(name, []).append((time.process_time() - started) / count * 1000)
+        if right != count:
+            raise SystemExit(f"{name}: {count - right} of {count} questions have no right answer")
+
+    try:
+        with tempfile.TemporaryDirectory() as home, make_engine(Path(home), [url], concurrency=IN_FLIGHT) as engine:
+            ask_ours(engine, 0, 200)
+            asyncio.run(ask_bare(url, 0, 200))
+            for number in range(rounds):
+                first = 1000 + number * count
+                take("bare aiohttp + orjson", lambda first=first: asyncio.run(ask_bare(url, first, count)))
+                take("ours, new", lambda first=first: ask_ours(engine, first, count))
+                take("ours, from the journal", lambda first=first: ask_ours(engine, first, count))
+                memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    finally:
+        server.kill()
+        server.wait()
+    bare = statistics.median(cpu["bare aiohttp + orjson"])
+    print(f"{count:,} questions a round, {rounds} rounds, {IN_FLIGHT} in flight; milliseconds of CPU per question, median")
+    for name, values in cpu.items():
+        print(f"{name:24}{statistics.median(values):8.3f}   {statistics.median(values) / bare:5.2f} of bare")
+    print(f"peak memory after the first round {memory[0]:,.0f} MiB, after the last {memory[-1]:,.0f} MiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["client", "null-server"])
+    parser.add_argument("--questions", type=int, default=2000, help="of a round of `client`")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.part == "null-server":
+        asyncio.run(serve_null())
+    else:
+        measure_client(arguments.questions, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
