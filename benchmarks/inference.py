@@ -1,6 +1,7 @@
 """What the way through the project costs beside a bare client or a bare engine.
 
     python benchmarks/inference.py client      CPU per question: bare aiohttp + orjson, ours, ours from the journal
+    python benchmarks/inference.py replicas    answers a second of three replicas, of which one is ten times slower and one dies
 
 `client` asks a server that always says the same, in a process of its own. Contestants take turns in one process; the CPU is that
 process's own, the median of the rounds. Compare the ratios: the machine's other work counts.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import resource
 import statistics
 import subprocess
@@ -25,10 +27,11 @@ from pydantic import BaseModel, Field
 
 from humanllm_assets_tests.resources.engine_helpers import make_engine, make_role
 from resources.llm.engine import Engine
-from resources.llm.requests import LLMRequest
+from resources.llm.requests import LLMReply, LLMRequest
 from resources.prompting.prompts import json_schema
 
 IN_FLIGHT = 64
+SLOTS = 16  # of a replica
 WORDS = "walks a dog in the park every single morning and thinks about what the neighbours said of the new fence "
 
 
@@ -107,9 +110,12 @@ async def ask_bare(url: str, first: int, count: int) -> int:
     return right
 
 
+def ask(engine: Engine, first: int, count: int) -> Iterator[LLMReply]:
+    return engine.ask(make_role(), make_requests(first, count), label="judge", log=lambda _: None)
+
+
 def ask_ours(engine: Engine, first: int, count: int) -> int:
-    replies = engine.ask(make_role(), make_requests(first, count), label="judge", log=lambda _: None)
-    return sum(isinstance(reply.value, Verdict) and reply.value.score == 7 for reply in replies)
+    return sum(isinstance(reply.value, Verdict) and reply.value.score == 7 for reply in ask(engine, first, count))
 
 
 def measure_client(count: int, rounds: int) -> None:
@@ -146,14 +152,63 @@ def measure_client(count: int, rounds: int) -> None:
     print(f"peak memory after the first round {memory[0]:,.0f} MiB, after the last {memory[-1]:,.0f} MiB")
 
 
+# ---- replicas: one slow, one dying -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def start_replica(latency_s: float) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server with made-up answers, `SLOTS` at a time: its address and process."""
+    command = [sys.executable, "-u", "-m", "resources.llm.dummy_server", "--port", "0"]
+    command += ["--latency-s", str(latency_s), "--slots", str(SLOTS)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        yield process.stdout.readline().split()[-1], process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure_replicas(count: int, latency_s: float) -> None:
+    """Answers a second beside what the healthy replicas can give: two of them, and one from the middle on."""
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        one, dying, slow = (stack.enter_context(start_replica(s)) for s in (latency_s, latency_s, 10 * latency_s))
+        with make_engine(home / "alone", [one[0]], concurrency=IN_FLIGHT) as engine:
+            started = time.monotonic()
+            answered = sum(reply.value is not None for reply in ask(engine, 0, count // 4))
+            capacity = answered / (time.monotonic() - started)
+        with make_engine(home / "three", [one[0], dying[0], slow[0]], concurrency=IN_FLIGHT) as engine:
+            started = time.monotonic()
+            answered, died = 0, started
+            for reply in ask(engine, 0, count):
+                answered += reply.value is not None
+                if answered == count // 2:
+                    dying[1].kill()
+                    died = time.monotonic()
+            ended = time.monotonic()
+            retries = engine.usage.retries
+    possible = capacity * (2 * (died - started) + (ended - died))
+    print(
+        f"{count:,} questions to three replicas of {SLOTS} at a time, {latency_s:g} s, one of them {10 * latency_s:g} s, one dies half way"
+    )
+    print(
+        f"one alone gives {capacity:,.0f} answers/s; the three gave {count // 2 / (died - started):,.0f}, then {(count - count // 2) / (ended - died):,.0f}"
+    )
+    print(f"{answered / possible:.2f} of what the healthy ones can give; {count - answered} questions lost, {retries} sent again")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["client", "null-server"])
-    parser.add_argument("--questions", type=int, default=2000, help="of a round of `client`")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("part", choices=["client", "replicas", "null-server"])
+    parser.add_argument("--questions", type=int, default=2000, help="in all, of `client` in a round")
+    parser.add_argument("--rounds", type=int, default=5, help="of `client`")
+    parser.add_argument("--latency-s", type=float, default=0.3, help="of a replica")
     arguments = parser.parse_args()
     if arguments.part == "null-server":
         asyncio.run(serve_null())
+    elif arguments.part == "replicas":
+        measure_replicas(arguments.questions, arguments.latency_s)
     else:
         measure_client(arguments.questions, arguments.rounds)
 
