@@ -2,6 +2,8 @@
 
     python benchmarks/inference.py client      CPU per question: bare aiohttp + orjson, ours, ours from the journal
     python benchmarks/inference.py replicas    answers a second of three replicas, of which one is ten times slower and one dies
+    python benchmarks/inference.py size        the journal's bytes beside those of its answers, and how fast it is purged
+    python benchmarks/inference.py offline     output tokens a second beside the bare vLLM engine, with the small model
 
 `client` asks a server that always says the same, in a process of its own. Contestants take turns in one process; the CPU is that
 process's own, the median of the rounds. Compare the ratios: the machine's other work counts.
@@ -12,6 +14,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import hashlib
+import itertools
+import os
+import random
 import resource
 import statistics
 import subprocess
@@ -20,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -27,7 +34,12 @@ from pydantic import BaseModel, Field
 
 from humanllm_assets_tests.resources.engine_helpers import make_engine, make_role
 from resources.llm.engine import Engine
+from resources.llm.journal import Answer, Journal
+from resources.llm.local_servers import stop_all
+from resources.llm.open_request import Call, OpenRequest
 from resources.llm.requests import LLMReply, LLMRequest
+from resources.models import model_folder
+from resources.profile import Profile, load_profile
 from resources.prompting.prompts import json_schema
 
 IN_FLIGHT = 64
@@ -198,19 +210,131 @@ def measure_replicas(count: int, latency_s: float) -> None:
     print(f"{answered / possible:.2f} of what the healthy ones can give; {count - answered} questions lost, {retries} sent again")
 
 
+# ---- size: the journal's file beside its answers ---------------------------------------------------------------------
+
+
+def draw_answers(count: int, chars: int) -> Iterator[Answer]:
+    """Twenty answers about each person, of one to three times `chars` now and then, in made-up words that are as even as real ones."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("eeeetttaaaooiinnsshhrrddllcumwfgypbvk", k=1 + int(rng.expovariate(0.25)))) for _ in range(8000)]
+    common = [1 / (rank + 3) for rank in range(len(words))]
+    for i in range(count):
+        text = " ".join(rng.choices(words, common, k=max(5, int(rng.lognormvariate(-0.3, 0.8) * chars / 5))))
+        content = orjson.dumps({"reason": text, "score": rng.randrange(10)}).decode()
+        key = hashlib.sha256(str(i).encode()).hexdigest()
+        yield Answer(
+            key,
+            "Qwen/Qwen2.5-7B-Instruct",
+            "qc_scores",
+            f"reddit/user_{i // 20}",
+            f"reddit:t3_{i:x}#qa0",
+            900,
+            90,
+            "stop",
+            content,
+        )
+
+
+def measure_size(counts: list[int], chars: int) -> None:
+    """Bytes of the file over bytes of the answers; then a purge of one person, which writes the file anew."""
+    for count in counts:
+        with tempfile.TemporaryDirectory() as home, contextlib.closing(Journal(Path(home))) as journal:
+            answers, held, started = draw_answers(count, chars), 0, time.process_time()
+            while group := list(itertools.islice(answers, 50)):
+                journal.put_many(group)
+                held += sum(len(answer.content.encode()) for answer in group)
+            cpu, before = time.process_time() - started, time.monotonic()
+            size = sum(path.stat().st_size for path in journal.path.parent.glob("answers.sqlite"))
+            gone = journal.purge("reddit/user_7", lambda text: "reddit/user_7 " in text)
+            took = time.monotonic() - before
+            print(
+                f"{count:,} answers of {held / count:.0f} bytes: the file has {size / held:.2f} times their size, {size / count:.0f} bytes each; "
+                f"{cpu / count * 1000:.3f} ms of CPU to draw and store one; a purge of {len(gone)} took {took:.1f} s, {size / took / 2**20:.0f} MiB/s"
+            )
+
+
+# ---- offline: the bare engine ----------------------------------------------------------------------------------------
+
+
+def local_profile() -> Profile:
+    """The small model, served as profile `local` does; the server ends soon after it was used."""
+    profile = load_profile("local")
+    return profile.model_copy(update={"engine": profile.engine.model_copy(update={"idle_stop_s": 1.0})})
+
+
+def make_prompts(count: int) -> list[LLMRequest]:
+    return [
+        LLMRequest(f"{i}", (("user", f"{i}. {WORDS * 4} Go on with the story."),), None, f"user{i // 4}") for i in range(count)
+    ]
+
+
+def run_bare_engine(home: Path, count: int) -> None:
+    """In a process of its own: the prompts through `vllm.LLM`, with the sampling that ours sends. Prints tokens and seconds."""
+    from vllm import LLM, SamplingParams
+
+    profile = local_profile()
+    role, model = make_role(model="smollm2", temperature=0.7, max_tokens=64), profile.models["smollm2"]
+    extra = {
+        "enforce_eager": True,
+        "max_num_seqs": 32,
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": model.max_model_len,
+    }
+    llm = LLM(str(model_folder(model, home)), max_model_len=model.max_model_len, generation_config="vllm", **extra)
+    asked = [OpenRequest(Call(model, role, "offline"), request) for request in make_prompts(count)]
+    chats: list[Any] = [[{"role": r, "content": c} for r, c in one.request.messages] for one in asked]
+    sampling = [SamplingParams(**one.sampling()) for one in asked]
+    llm.chat(chats[:4], sampling[:4], use_tqdm=False)
+    llm.reset_prefix_cache()
+    started = time.monotonic()
+    outputs = llm.chat(chats, sampling, use_tqdm=False)
+    print(f"RESULT {sum(len(o.outputs[0].token_ids) for o in outputs)} {time.monotonic() - started}")
+
+
+def measure_offline(count: int) -> None:
+    """Output tokens a second: ours with the server that it starts, and the bare engine, one after the other on one machine."""
+    profile = local_profile()
+    role = make_role(model="smollm2", temperature=0.7, max_tokens=64)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        try:
+            with Engine(profile, home) as engine:
+                warm = (LLMRequest(f"warm{i}", (("user", f"Say {i}."),), None) for i in range(4))
+                list(engine.ask(role, warm, label="warm", log=print))
+                started = time.monotonic()
+                replies = list(engine.ask(role, make_prompts(count), label="offline", log=print, total=count))
+                ours = engine.usage.output_tokens / (time.monotonic() - started)
+                if any(reply.value is None for reply in replies):
+                    raise SystemExit("not every question has an answer")
+        finally:
+            stop_all(home)
+        command = [sys.executable, __file__, "bare-engine", "--home", folder, "--questions", str(count)]
+        environment = os.environ | dict(profile.engine.server_env)
+        said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    tokens, seconds = next(line for line in said.splitlines() if line.startswith("RESULT")).split()[1:]
+    bare = int(tokens) / float(seconds)
+    print(f"{count:,} questions: bare engine {bare:.1f} output tokens/s, ours {ours:.1f}: {ours / bare:.2f} of it")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["client", "replicas", "null-server"])
-    parser.add_argument("--questions", type=int, default=2000, help="in all, of `client` in a round")
+    parser.add_argument("part", choices=["client", "replicas", "size", "offline", "null-server", "bare-engine"])
+    parser.add_argument("--questions", type=int, default=2000, help="of `client` in a round, of `replicas` and `offline` in all")
     parser.add_argument("--rounds", type=int, default=5, help="of `client`")
     parser.add_argument("--latency-s", type=float, default=0.3, help="of a replica")
-    arguments = parser.parse_args()
-    if arguments.part == "null-server":
-        asyncio.run(serve_null())
-    elif arguments.part == "replicas":
-        measure_replicas(arguments.questions, arguments.latency_s)
-    else:
-        measure_client(arguments.questions, arguments.rounds)
+    parser.add_argument("--answers", type=int, nargs="+", default=[200_000, 1_000_000], help="of `size`")
+    parser.add_argument("--chars", type=int, default=400, help="of an answer of `size`, about")
+    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    parts: dict[str, Callable[[], None]] = {
+        "client": lambda: measure_client(given.questions, given.rounds),
+        "replicas": lambda: measure_replicas(given.questions, given.latency_s),
+        "size": lambda: measure_size(given.answers, given.chars),
+        "offline": lambda: measure_offline(given.questions),
+        "null-server": lambda: asyncio.run(serve_null()),
+        "bare-engine": lambda: run_bare_engine(given.home, given.questions),
+    }
+    parts[given.part]()
 
 
 if __name__ == "__main__":
