@@ -41,6 +41,7 @@ PEERS = ("polars", "pandas", "datatrove")
 BLOCK = 20_000  # rows that are drawn; more rows are these again with other ids, users and first words
 MARK = b"@@REP@"  # stands where a repetition differs
 POSTS_PER_BLOG = 35
+DUCKDB_MEMORY = "512MB"
 PAPER = {
     "zst": 47_200_000,
     "parquet": 88_100_000,
@@ -244,7 +245,7 @@ def make_case(case: str, rows: int, folder: Path) -> Path:
 def connect(work: Path) -> Any:
     import duckdb
 
-    con = duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(work / "spill")})
+    con = duckdb.connect(config={"memory_limit": DUCKDB_MEMORY, "temp_directory": str(work / "spill")})
     con.execute("set enable_progress_bar = false")
     return con
 
@@ -282,13 +283,23 @@ def run_ours(case: str, path: Path, work: Path) -> int:
 
 _AMPERSAND = "trim(replace({}, '&amp;', '&'))"
 _FIELDS = {
-    "reddit": ["id", "author", "title", "selftext", "created_utc", "score", "num_comments", "distinguished"],
+    "reddit": [
+        "id",
+        "author",
+        "title",
+        "selftext",
+        "created_utc",
+        "score",
+        "num_comments",
+        "distinguished",
+        "removed_by_category",
+    ],
     "amazon": ["user_id", "parent_asin", "timestamp", "title", "text", "rating"],
 }
 _COLUMNS = {
     "reddit": f"""'reddit:t3_' || id as record_id, 'reddit/' || author as user_id, title, score::bigint as score, distinguished,
         make_timestamp(created_utc::bigint * 1000000) as created_at, num_comments::bigint as num_comments,
-        selftext in ('[removed]', '[deleted]') as removed, rtrim({_AMPERSAND.format("title")} || chr(10) || chr(10)
+        selftext in ('[removed]', '[deleted]') as removed, removed_by_category is not null as withdrawn, rtrim({_AMPERSAND.format("title")} || chr(10) || chr(10)
         || if(selftext in ('[removed]', '[deleted]'), '', {_AMPERSAND.format("selftext")}), chr(10)) as text""",
     "amazon": f"""'amazon:' || user_id || ':' || parent_asin as record_id, 'amazon/' || user_id as user_id, parent_asin as item_id, title,
         make_timestamp("timestamp"::bigint * 1000) as created_at, {_AMPERSAND.format("text")} as text, rating::double as rating""",

@@ -21,7 +21,8 @@ LLM labels.
 
 from __future__ import annotations
 
-import tempfile
+import itertools
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ from resources.strict import Strict
 
 FORGOTTEN = "forgotten"
 _UNLISTED = f"'{FORGOTTEN}', '{OTHER_SUBREDDIT}'"  # counted, without a row
+_READS_TEXT = re.compile(r"\b(text|title|n_chars|text_key|removed)\b")  # columns that are made of texts
 _CONTEXT = ("context_title", "context_text")
 _CARRIED = (*(column.name for column in RECORDS), "row_no")
 
@@ -82,9 +84,19 @@ class SliceFilter:
         self._parts = 0
 
     def take(self, part: str) -> int:
-        """Judge the rows of a relation with the columns `RAW_COLUMNS`; it is read once. Returns how many they are."""
+        """Judge the rows of a relation with the columns `RAW_COLUMNS`; returns how many they are.
+
+        Making a record's text costs more than all else, and most records fail a rule before the first that reads it; so the text is
+        made for the others alone, which the table macro `<part>_of` gives by their `row_no`.
+        """
         con, rules = self._con, self._rules
         forgotten = [Rule(FORGOTTEN, is_one_of("user_id", self._forgotten))] if self._forgotten else []
+        row_rules = [*forgotten, *self._row_rules]
+        early = list(itertools.takewhile(lambda rule: not _READS_TEXT.search(rule.fails), row_rules))
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE early AS SELECT row_no, record_id, user_id, {fails_first(early)} AS reason FROM {part}"
+        )
+        con.execute("CREATE OR REPLACE TEMP VIEW undecided AS SELECT row_no FROM early WHERE reason IS NULL")
         unseen = (
             f"CASE WHEN core_row IS NULL THEN {literal(rules.core_reasons[-1])} ELSE core_reason END"
             if rules.has_core
@@ -94,15 +106,18 @@ class SliceFilter:
         con.execute(f"""
             CREATE OR REPLACE TEMP TABLE judged AS
             SELECT * REPLACE (CASE WHEN reason IS NULL THEN title END AS title, CASE WHEN reason IS NULL THEN text END AS text)
-            FROM (SELECT {", ".join(_CARRIED)}, {fails_first([*forgotten, *self._row_rules], unseen)}::VARCHAR AS reason
-                  FROM {part} {joined if rules.has_core else ""})
+            FROM (SELECT {", ".join(_CARRIED)}, {fails_first(row_rules[len(early) :], unseen)}::VARCHAR AS reason
+                  FROM {part}_of('undecided') {joined if rules.has_core else ""})
         """)
         self._write(
             "passed", f"SELECT {', '.join(_CARRIED)}, md5_number_lower(text) AS text_key FROM judged WHERE reason IS NULL"
         )
-        self._write("dropped", f"SELECT record_id, user_id, reason FROM judged WHERE reason NOT IN ({_UNLISTED})")
-        found = dict(con.execute("SELECT coalesce(reason, ''), count(*) FROM judged GROUP BY 1").fetchall())
-        con.execute("DROP TABLE judged")
+        verdicts = "(SELECT record_id, user_id, reason FROM judged UNION ALL SELECT record_id, user_id, reason FROM early WHERE reason IS NOT NULL)"
+        self._write("dropped", f"FROM {verdicts} WHERE reason NOT IN ({_UNLISTED})")
+        found = dict(con.execute(f"SELECT coalesce(reason, ''), count(*) FROM {verdicts} GROUP BY 1").fetchall())
+        con.execute("DROP VIEW undecided")
+        for table in ("early", "judged"):
+            con.execute(f"DROP TABLE {table}")
         self._parts += 1
         self._found.update({reason: n for reason, n in found.items() if reason})
         return sum(found.values())
@@ -152,29 +167,6 @@ class SliceFilter:
         )
         self._found.update(dict(con.execute("SELECT reason, count(*) FROM fallen GROUP BY 1").fetchall()))
         return {reason: self._found[reason] for reason in self._reasons}
-
-
-def apply_rules(
-    con: duckdb.DuckDBPyConnection,
-    source: str,
-    thresholds: Strict,
-    core_table: str = "core",
-    forgotten: Collection[str] = (),
-) -> dict[str, int]:
-    """Split the table `raw_records` of a whole slice into the tables `kept` and `dropped`; see `SliceFilter`, also for what it returns.
-
-    Args:
-        core_table: only for a source with a core: the core of all slices, with a column slice.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        core = f"(SELECT row_no, reason FROM {core_table} SEMI JOIN (SELECT DISTINCT slice FROM raw_records) USING (slice))"
-        rules = SliceFilter(con, source, thresholds, Path(folder), core, forgotten)
-        rules.take("raw_records")
-        rules.gather()
-        counts = rules.finish()
-        for name in ("kept", "dropped"):
-            con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM {name}_rows")
-    return counts
 
 
 def find_duplicates(relation: str, duplicates: Duplicates, columns: str) -> str:

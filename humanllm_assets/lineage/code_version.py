@@ -149,11 +149,11 @@ def _function_versions(module: str, name: str, file: Path) -> dict[str, str]:
         if wanted in defined:
             tree = reached[where, wanted] = defined[wanted]
             science |= _science_imports(tree)
-            todo += [(where, used, path) for used in _names_used(tree) if used != wanted]
+            todo += [(where, used, path) for used in _names_used(tree)]
         elif wanted in imports:
             source, theirs = imports[wanted]
             science |= {m for m in (source, f"{source}.{theirs}") if _file(m)}
             if other := _assets_file(source):
                 todo.append((source, theirs, other))
-    own = _hash(*(tree for _, tree in sorted(reached.items(), key=lambda item: item[0])))
+    own = _hash(*(tree for _, tree in sorted(reached.items())))
     return {f"{module}:{name}": own, **module_versions(*sorted(science))}

@@ -262,13 +262,16 @@ class LongLine(NamedTuple):
 def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
     """The stream in pieces of whole lines, each line with its end (the last one gets one too); long lines by themselves.
 
-    A byte order mark at the start is left out.
+    A byte order mark at the start is left out, and blanks before the first character of a line where a block begins with them: however
+    many there are, they mean nothing to a line that stands for a record.
     """
     started: list[bytes] = []  # of a line whose end has not been seen
     size, first = 0, True
     for block in stream:
         if first:
             block, first = block.removeprefix(UTF8_BOM), False
+        if not size:
+            block = block.lstrip(b" \t\r\x0b\x0c")
         end = block.find(b"\n")
         if end < 0:
             started = _keep(started, size, block)
@@ -282,7 +285,8 @@ def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
         last = block.rfind(b"\n") + 1
         if last > begin:
             yield b"".join([*started, block[begin:last]])
-        started, size = [block[last:]], len(block) - last
+        rest = block[last:].lstrip(b" \t\r\x0b\x0c")
+        started, size = [rest], len(rest)
     if size > LONG_LINE_BYTES:
         yield LongLine(b"".join(started), size)
     elif size:

@@ -1,4 +1,4 @@
-"""From the sources' official files to one table of records: `read_records` (requirements S1-S5).
+"""From the sources' official files to records in one schema: `read_parts` (requirements S1-S5).
 
 `staging.py` reads the files in parts; here each part's fields become columns, by the SQL of its layout. No row is lost: of every
 file, rows read and rows quarantined are together as many as `count_rows` of `layouts.py` finds in it, which reads it in another way.
@@ -71,57 +71,21 @@ def _prepare(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE OR REPLACE TABLE quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)")
 
 
-def read_records(
-    con: duckdb.DuckDBPyConnection,
-    source: str,
-    slice_name: str,
-    record_files: Sequence[Path],
-    context_files: Sequence[Path],
-    workdir: Path,
-) -> ReadReport:
-    """Read one slice into the tables `raw_records` (columns `RAW_COLUMNS`) and `quarantine` (file, line, reason, raw) of `con`.
-
-    Texts come out with HTML entities unescaped, line ends as `\\n`, zero-width and NUL characters left out, and trimmed;
-    `n_chars` counts characters. A reddit text is the title, a blank line and the body; a removed body (`[removed]`,
-    `[deleted]`) is left out and flagged in `removed`. Times are UTC. Context (the item a review is about) is joined by id;
-    a record whose context is not in `context_files` keeps NULLs.
-
-    Args:
-        source: a name in `resources/sources.py`.
-        record_files, context_files: as `find_files` gives them; each must be in one of the source's layouts.
-        workdir: folder for one temporary chunk file of about 64 MB.
-
-    Raises:
-        SourceError: a file is missing, cut off, or in another layout.
-    """
-    report = ReadReport()
-    parts = read_parts(con, source, slice_name, record_files, workdir, report)
-    columns = ", ".join(f"{name} {kind}" for name, kind in RAW_COLUMNS.items())
-    con.execute(f"CREATE OR REPLACE TABLE raw_records ({columns})")
-    for _ in parts:
-        con.execute("INSERT INTO raw_records SELECT * FROM raw_part")
-    if load_files(source).context:
-        read_context(con, source, context_files, "raw_records", workdir, report)
-        con.execute("""
-            CREATE OR REPLACE TABLE raw_records AS
-            SELECT r.* REPLACE (
-                c.context_title AS context_title, c.context_text AS context_text)
-            FROM raw_records r LEFT JOIN context c USING (context_id)
-        """)
-        con.execute("DROP TABLE context")
-    return report
-
-
 def read_parts(
     con: duckdb.DuckDBPyConnection, source: str, slice_name: str, record_files: Sequence[Path], workdir: Path, report: ReadReport
 ) -> Iterator[None]:
     """One part of a slice after another as the view `raw_part` (columns `RAW_COLUMNS`, those of the context NULL), of bounded size.
 
-    `raw_part` is computed whenever it is read: read it once. Unusable rows go to the table `quarantine`; `report` is complete after
+    Texts come out with HTML entities unescaped, line ends as `\\n`, zero-width and NUL characters left out, and trimmed;
+    `n_chars` counts characters. A reddit text is the title, a blank line and the body; a body or title that is gone is left out and
+    flagged in `removed`. Times are UTC.
+
+    `raw_part` is computed whenever it is read: read it once; the table macro `raw_part_of` takes the name of a relation with a column
+    row_no and gives these rows alone, making no texts for the others. Unusable rows go to the table `quarantine`; `report` is complete after
     the last part. The layouts of all files are told, and refused, before the first part.
 
     Raises:
-        SourceError: as `read_records`.
+        SourceError: a file is missing, cut off, or in another layout.
     """
     layouts = {path: detect_layout(load_files(source).records, path) for path in record_files}
     report.layouts |= {path.name: str(found) for path, found in layouts.items()}
@@ -170,9 +134,13 @@ def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, s
     given["line"] = f"row_no & {(1 << LINE_BITS) - 1}"
     columns = ", ".join(f"CAST({given.get(name, 'NULL')} AS {kind}) AS {name}" for name, kind in RAW_COLUMNS.items())
     con.execute(f"""
-        CREATE OR REPLACE TEMP VIEW raw_part AS
+        CREATE OR REPLACE TEMP MACRO raw_part_of(rows) AS TABLE
         SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key)
-        FROM (SELECT {columns} FROM chunk WHERE ({shape.problem}) IS NULL)
+        FROM (SELECT {columns} FROM chunk SEMI JOIN query_table(rows) USING (row_no))
+    """)
+    con.execute(f"""
+        CREATE OR REPLACE TEMP VIEW raw_part AS
+        SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key) FROM (SELECT {columns} FROM chunk)
     """)
 
 
@@ -219,7 +187,7 @@ def read_context(
         columns = ", ".join(f"{sql} AS {name}" for name, sql in shape.columns.items())
         con.execute(
             f"INSERT INTO found_context SELECT context_id, context_title, context_text, row_no "
-            f"FROM (SELECT {columns}, row_no FROM chunk WHERE ({shape.problem}) IS NULL) SEMI JOIN wanted USING (context_id)"
+            f"FROM (SELECT {columns}, row_no FROM chunk) SEMI JOIN wanted USING (context_id)"
         )
     con.execute("""
         CREATE OR REPLACE TEMP TABLE context AS SELECT context_id, context_title, context_text FROM found_context

@@ -14,7 +14,7 @@ _POST = Shape(
         "user_id": fields.AUTHOR,
         "created_at": "unix_time(created_utc)",
         "title": "clean_text(title)",
-        "text": f"trimmed(coalesce(clean_text(title), '') || chr(10) || chr(10) || {fields.body('selftext')}, '\\n')",
+        "text": f"concat_ws(chr(10) || chr(10), nullif(clean_text(title), ''), nullif({fields.body('selftext')}, ''))",
         "score": fields.SCORE,
         "num_comments": "TRY_CAST(TRY_CAST(num_comments AS DOUBLE) AS BIGINT)",
         "distinguished": "distinguished",

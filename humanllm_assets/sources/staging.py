@@ -39,6 +39,7 @@ PART_ROWS = 5 * GROUP_ROWS
 BATCH_ROWS, BATCH_CHARS = 20_000, 32 << 20  # of a cutter
 RAW_CHARS = 500  # of a quarantined row
 LINE_BITS = 40  # of a row's number; the number of its file stands above them
+_AGAIN = "read again by Python"
 
 # Not numbers in JSON, but written by Python, pandas and others, and read by DuckDB as if they were texts.
 _NO_VALUES = ("NaN", "nan", "NAN", "-nan", "Infinity", "-Infinity", "inf", "-inf", "INF", "-INF")
@@ -97,7 +98,8 @@ class _Stager:
 
     def close(self) -> None:
         self._fields.unlink(missing_ok=True)
-        self._con.execute("DROP VIEW IF EXISTS chunk")
+        for view in ("chunk", "usable_loaded"):
+            self._con.execute(f"DROP VIEW IF EXISTS {view}")
         self._con.execute("DROP TABLE IF EXISTS loaded")
 
     # ---- parts -------------------------------------------------------------------------------------------------------
@@ -111,8 +113,8 @@ class _Stager:
             part.bad = [BadRow(paths[n], row.line, row.problem, row.raw or "") for n, row in batch if row.problem]
             good = [{"row_no": (n << LINE_BITS) + row.line, **row.values} for n, row in batch if row.values is not None]
             part.usable.update(paths[row["row_no"] >> LINE_BITS] for row in good)
-            self._load(good, layout.cutter.fields)
-            self._con.execute("CREATE OR REPLACE TEMP VIEW chunk AS SELECT * FROM loaded")
+            self._load(layout, good, layout.cutter.fields)
+            self._con.execute("CREATE OR REPLACE TEMP VIEW chunk AS FROM usable_loaded")
             for row_no, reason, raw in self._problems(layout, "loaded"):
                 path = paths[row_no >> LINE_BITS]
                 part.usable[path] -= 1
@@ -128,15 +130,12 @@ class _Stager:
             sql, check = _typed_field(path, name, found.get(name), name in layout.times)
             columns.append(f"{sql} AS {_name(name)}")
             checks += [check] if check else []
-        unread = f"CASE {' '.join(checks)} END" if checks else "NULL"
-        total = self._stage(path, f"SELECT {', '.join(columns)}, CAST({unread} AS VARCHAR) AS unread FROM {scan}")
+        unread = f"CASE {' '.join(checks)} END" if checks else "CAST(NULL AS VARCHAR)"
+        total = self._stage(path, layout, f"SELECT {', '.join(columns)}, {unread} AS unread FROM {scan}")
         for start in range(0, total, PART_ROWS):
             part, first = Part(layout), number << LINE_BITS
             rows = self._show(layout, start, first)
-            unread_rows = self._con.execute(
-                f"SELECT row_no, unread, {_raw(layout)} FROM {rows} WHERE unread IS NOT NULL ORDER BY row_no"
-            )
-            bad = unread_rows.fetchall() + self._problems(layout, "chunk")
+            bad = self._problems(layout, rows)
             part.bad = [BadRow(path, row_no - first, reason, raw) for row_no, reason, raw in bad]
             part.usable[path] = min(PART_ROWS, total - start) - len(bad)
             yield part
@@ -146,7 +145,7 @@ class _Stager:
         first = number << LINE_BITS
         if not files.split_suffix(path)[1] and not _has_mark(path):
             try:
-                total = self._stage_lines(layout, path)
+                total = self._stage_lines(layout, path, path)
             except _LongLineFound:
                 pass  # then DuckDB gets the file without its long lines
             else:
@@ -157,21 +156,22 @@ class _Stager:
                 yield self._part_of_long_line(layout, path, chunk.first_line, chunk.long, first)
                 first += 1
             else:
-                total = self._stage_lines(layout, chunk.path, path)
+                total = self._stage_lines(layout, path, chunk.path)
                 yield from self._parts_of_lines(layout, path, chunk, first, total)
                 first += total
 
-    def _stage_lines(self, layout: Layout, path: Path, named: Path | None = None) -> int:
+    def _stage_lines(self, layout: Layout, path: Path, lines: Path) -> int:
+        """Args: `lines`: the file itself, or some of its lines."""
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in layout.fields)
         scan = (
-            f"read_json({_exactly(path)}, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true, "
+            f"read_json({_exactly(lines)}, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true, "
             "compression = 'uncompressed', hive_partitioning = false)"
         )
         no_values = ", ".join(map(literal, _NO_VALUES))
         doubtful = " OR ".join(f"coalesce({_name(name)} IN ({no_values}), false)" for name in layout.fields)
         names = ", ".join(map(_name, layout.fields))
-        unread = f"CASE WHEN {_name(layout.shape.key)} IS NULL OR {doubtful} THEN 'again' END"
-        return self._stage(named or path, f"SELECT {names}, {unread} AS unread FROM {scan}")
+        unread = f"CASE WHEN {_name(layout.shape.key)} IS NULL OR {doubtful} THEN {literal(_AGAIN)} END"
+        return self._stage(path, layout, f"SELECT {names}, {unread} AS unread FROM {scan}")
 
     def _parts_of_lines(self, layout: Layout, path: Path, chunk: files.Chunk, first: int, total: int) -> Iterator[Part]:
         """Args: `first`: number of the row before the first. `total`: of the staged rows."""
@@ -179,10 +179,10 @@ class _Stager:
         for start in range(0, total, PART_ROWS):
             part = Part(layout)
             rows = self._show(layout, start, first)
-            again = [n for (n,) in self._con.execute(f"SELECT row_no FROM {rows} WHERE unread IS NOT NULL ORDER BY 1").fetchall()]
-            problems = {n: (reason, raw) for n, reason, raw in self._problems(layout, "chunk")}
+            found = {n: (reason, raw) for n, reason, raw in self._problems(layout, rows)}
+            problems = {n: said for n, said in found.items() if said[0] != _AGAIN}
             good, where = [], dict[int, int]()
-            for row_no, (line, data) in _pick(lines, sorted([*again, *problems]), first):
+            for row_no, (line, data) in _pick(lines, found, first):
                 where[row_no] = chunk.first_line + line - 1
                 if row_no in problems:
                     continue
@@ -192,8 +192,8 @@ class _Stager:
                 else:
                     good.append({"row_no": row_no, **row})
             if good:
-                self._load(good, layout.fields)
-                self._show(layout, start, first, "loaded")
+                self._load(layout, good, layout.fields)
+                self._show(layout, start, first, "usable_loaded")
                 problems |= {n: (reason, raw) for n, reason, raw in self._problems(layout, "loaded")}
             part.bad += [BadRow(path, where[n], reason, raw) for n, (reason, raw) in problems.items()]
             part.usable[path] = min(PART_ROWS, total - start) - len(part.bad)
@@ -202,8 +202,8 @@ class _Stager:
     def _part_of_long_line(self, layout: Layout, path: Path, line: int, long: files.LongLine, first: int) -> Part:
         part = Part(layout)
         row, problem = _parse_line(long.data, layout.fields) if long.is_whole else (None, f"a line of {long.size:,} bytes")
-        self._load([{"row_no": first + 1, **row}] if row else [], layout.fields)
-        self._con.execute("CREATE OR REPLACE TEMP VIEW chunk AS SELECT * FROM loaded")
+        self._load(layout, [{"row_no": first + 1, **row}] if row else [], layout.fields)
+        self._con.execute("CREATE OR REPLACE TEMP VIEW chunk AS FROM usable_loaded")
         problems = self._problems(layout, "loaded")
         if row is None:
             part.bad = [BadRow(path, line, problem, long.data[: 4 * RAW_CHARS].decode("utf-8", "replace"))]
@@ -220,11 +220,18 @@ class _Stager:
             raise _refuse(path, e) from e
         return dict(zip(relation.columns, relation.types, strict=True))
 
-    def _stage(self, path: Path, query: str) -> int:
-        """Write the rows of a query over a file, in the file's order; returns how many. Raises SourceError that names the file."""
+    def _stage(self, path: Path, layout: Layout, query: str) -> int:
+        """Write the rows of a query over a file, in the file's order, with what makes a row unusable; returns how many.
+
+        Args: `query`: the layout's fields, and `unread`, why they could not be read.
+
+        Raises:
+            SourceError: it names the file.
+        """
+        rows = f"SELECT * EXCLUDE (unread), coalesce(unread, {layout.shape.problem}) AS problem FROM ({query})"
         try:
             copied = self._con.execute(
-                f"COPY ({query}) TO {literal(self._fields)} (FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE {GROUP_ROWS})"
+                f"COPY ({rows}) TO {literal(self._fields)} (FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE {GROUP_ROWS})"
             )
             return copied.fetchall()[0][0]
         except duckdb.Error as e:
@@ -235,7 +242,7 @@ class _Stager:
             raise _refuse(path, e) from e
 
     def _show(self, layout: Layout, start: int, first: int, more: str = "") -> str:
-        """Make the view `chunk` of the staged rows of one part that could be read; returns SQL for all staged rows of the part.
+        """Make the view `chunk` of the usable staged rows of one part; returns SQL for all staged rows of the part.
 
         Args: `start`: rows before the part. `first`: number of the row before the first staged one. `more`: rows to be added.
         """
@@ -246,22 +253,27 @@ class _Stager:
         )
         names = ", ".join(["row_no", *map(_name, layout.fields)])
         added = f" UNION ALL SELECT {names} FROM {more}" if more else ""
-        self._con.execute(f"CREATE OR REPLACE TEMP VIEW chunk AS SELECT {names} FROM {rows} WHERE unread IS NULL{added}")
+        self._con.execute(f"CREATE OR REPLACE TEMP VIEW chunk AS SELECT {names} FROM {rows} WHERE problem IS NULL{added}")
         return rows
 
     def _problems(self, layout: Layout, relation: str) -> list[tuple[int, str, str]]:
-        """Number, reason and start of the rows that the layout's shape calls unusable."""
-        problem = layout.shape.problem
-        query = f"SELECT row_no, {problem}, {_raw(layout)} FROM {relation} WHERE ({problem}) IS NOT NULL ORDER BY row_no"
+        """Number, reason and start of the unusable rows."""
+        query = f"SELECT row_no, problem, {_raw(layout)} FROM {relation} WHERE problem IS NOT NULL ORDER BY row_no"
         return self._con.execute(query).fetchall()
 
-    def _load(self, rows: list[dict[str, Any]], fields: Sequence[str]) -> None:
-        """Replace the temporary table `loaded` by these rows: `row_no` and the given fields as VARCHAR."""
+    def _load(self, layout: Layout, rows: list[dict[str, Any]], fields: Sequence[str]) -> None:
+        """Replace the temporary table `loaded` by these rows: `row_no`, the given fields as VARCHAR, and `problem`; the view
+        `usable_loaded` has those that can be used."""
         import pyarrow as pa
 
         schema = pa.schema([("row_no", pa.int64()), *((name, pa.string()) for name in fields)])
         self._con.register("rows_to_load", pa.Table.from_pylist(rows, schema=schema))
-        self._con.execute("CREATE OR REPLACE TEMP TABLE loaded AS SELECT * FROM rows_to_load")
+        self._con.execute(
+            f"CREATE OR REPLACE TEMP TABLE loaded AS SELECT *, CAST({layout.shape.problem} AS VARCHAR) AS problem FROM rows_to_load"
+        )
+        self._con.execute(
+            "CREATE OR REPLACE TEMP VIEW usable_loaded AS SELECT * EXCLUDE (problem) FROM loaded WHERE problem IS NULL"
+        )
         self._con.unregister("rows_to_load")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets_tests.sources.rows import read
+from humanllm_assets_tests.whole_slice import apply_rules
 from resources.sources import BloggerRules
 
 FILLER = " x" * 150

@@ -9,11 +9,11 @@ import pytest
 
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
 from humanllm_assets.filtering.selection import select_for_llm
-from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets.lineage.tombstones import user_hash
 from humanllm_assets_tests.filtering.tables import column, record, with_table
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, table, write_lines
+from humanllm_assets_tests.whole_slice import apply_rules
 from resources.sources import AmazonRules, CommentRules, RedditRules
 from resources.thresholds import Caps
 

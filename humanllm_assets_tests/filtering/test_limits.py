@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
-from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, write_lines
+from humanllm_assets_tests.whole_slice import apply_rules
 from resources.sources import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
 
 RULES: dict[str, BaseModel] = {

@@ -26,10 +26,9 @@ import pytest
 import zstandard
 
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
-from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets.sources import blogs
 from humanllm_assets.sources.files import find_files
-from humanllm_assets.sources.readers import read_records
+from humanllm_assets_tests.whole_slice import apply_rules, read_records
 from resources.sources import AmazonRules
 from resources.thresholds import Rules
 
@@ -147,12 +146,19 @@ BY_ID_AND_TEXT: list[tuple[str, Callable[[Row], Any]]] = [
 ]
 
 
-def account_problem(author: str | None, distinguished: str | None, text: str) -> str:
+def account_problem(author: str | None, distinguished: str | None) -> str:
     name = (author or "[deleted]").lower()
     if name == "[deleted]":
         return "deleted_account"
     if name in ("reddit", "announcements", "[removed]"):
         return "system_account"
+    if distinguished in ("moderator", "admin") or name.endswith(("modteam", "_mod", "-mod", "_mods", "-mods")):
+        return "moderator"
+    return "moderator" if name.startswith(("mod_", "mod-")) else ""
+
+
+def by_bot(author: str, text: str) -> bool:
+    name = author.lower()
     stem = name.rstrip("0123456789")
     by_name = stem.endswith("bot") and not stem.endswith(("abbot", "talbot", "cabot", "turbot", "sabot"))
     as_word = "bot" in re.split(r"[_-]", name) and not stem.endswith(("abbot", "talbot", "cabot", "turbot", "sabot"))
@@ -160,12 +166,7 @@ def account_problem(author: str | None, distinguished: str | None, text: str) ->
     said = re.sub(r"[\s*_~^()\[\]\\]+", " ", text.lower()).replace("\u2019", "'")
     made = r"(comment|post|message|reply) was (made|posted|created|generated|sent|written) by a bot\b"
     confessed = re.search(rf"\b(i'?m|i am) an? ((automated|automatic|reddit) )?bot\b|\bbeep\W+boop\b|\b{made}", said)
-    confessed = confessed or "this action was performed automatically" in said
-    if by_name or as_word or known or confessed:
-        return "bot"
-    if distinguished in ("moderator", "admin") or name.endswith(("modteam", "_mod", "-mod", "_mods", "-mods")):
-        return "moderator"
-    return "moderator" if name.startswith(("mod_", "mod-")) else ""
+    return bool(by_name or as_word or known or confessed or "this action was performed automatically" in said)
 
 
 def count_submissions(name: str) -> Counter[str]:
@@ -174,16 +175,18 @@ def count_submissions(name: str) -> Counter[str]:
         body = raw.get("selftext")
         removed = taken_away(raw, "selftext", "title")
         text = f"{clean(raw['title'])}\n\n{'' if removed else clean(body)}".rstrip("\n")
-        problem = account_problem(raw["author"], raw.get("distinguished"), text)
+        problem = account_problem(raw["author"], raw.get("distinguished"))
         if not problem:
-            if removed:
-                problem = "removed_text"
-            elif raw["score"] is None or raw["score"] < 2:
+            if raw["score"] is None or raw["score"] < 2:
                 problem = "low_score"
             elif raw["num_comments"] is None or raw["num_comments"] < 2:
                 problem = "few_comments"
+            elif removed:
+                problem = "removed_text"
             elif len(text) < 300 or readable(text) < 300:
                 problem = "too_short"
+            elif by_bot(raw["author"], text):
+                problem = "bot"
         rows.append((raw["id"], raw["author"], int(raw["created_utc"]), text, problem))
     return without_duplicates(rows, BY_ID_AND_TEXT)
 
@@ -199,14 +202,16 @@ def test_reddit_comments(name: str, tmp_path: Path) -> None:
     for raw in zst_rows(name):
         removed = taken_away(raw, "body")
         text = "" if removed else clean(raw["body"])
-        problem = account_problem(raw["author"], raw.get("distinguished"), text)
+        problem = account_problem(raw["author"], raw.get("distinguished"))
         if not problem:
-            if removed:
-                problem = "removed_text"
-            elif raw["score"] is None or raw["score"] < 1:
+            if raw["score"] is None or raw["score"] < 1:
                 problem = "low_score"
+            elif removed:
+                problem = "removed_text"
             elif len(text) < 50 or readable(text) < 50:
                 problem = "too_short"
+            elif by_bot(raw["author"], text):
+                problem = "bot"
         rows.append((raw["id"], raw["author"], int(raw["created_utc"]), text, problem))
     found = pipeline("reddit_comments", {"a": ([name], [])}, Rules().reddit_comments, tmp_path)
     assert found == without_duplicates(rows, BY_ID_AND_TEXT)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from humanllm_assets.filtering.rule import reasons
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core, k_core
-from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets.sources.readers import RECORD_COLUMNS
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, table, write_lines
+from humanllm_assets_tests.whole_slice import apply_rules
 from resources.sources import AmazonRules, BloggerRules, CommentRules, RedditRules, TwitterRules
 
 

@@ -14,9 +14,8 @@ import yaml
 
 from humanllm_assets.filtering.rule import reasons
 from humanllm_assets.filtering.rules.amazon import amazon_candidates, amazon_core
-from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets.sources.files import find_files
-from humanllm_assets.sources.readers import read_records
+from humanllm_assets_tests.whole_slice import apply_rules, read_records
 from resources.profile import PROJECT_ROOT
 from resources.thresholds import Rules
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from humanllm_assets.graph import build_graph
 from humanllm_assets.lineage.code_version import function_versions, module_versions, source_hash
+from humanllm_assets.lineage.identity import find_models, find_prompts
 from resources.canonical import canonical_json, differences, digest
 from resources.home import Home
 from resources.profile import load_profile
@@ -70,6 +71,19 @@ def test_module_versions_cover_imported_science_and_nothing_else():
     assert not [m for m in versions if ".lineage." in m or m.endswith(".assets")]
     with pytest.raises(ValueError, match="no science module"):
         module_versions("humanllm_assets.lineage.step")
+
+
+def test_prompts_and_models_are_found_at_any_depth_each_text_and_each_revision_once_by_name():
+    def prompt(name, text):
+        return {"name": name, "text_sha256": text, "schema": None}
+
+    payload = {
+        "judge": {"model": {"name": "m", "revision": "2"}, "prompts": {"b": prompt("b", "2"), "again": prompt("a", "2")}},
+        "others": [{"name": "m", "revision": "1"}, [{"deep": prompt("z", "1")}, {"name": "m", "revision": "2", "path": "p"}]],
+        "neither": [{"name": "x"}, {"revision": "x"}, {"text_sha256": "x"}, "name revision text_sha256"],
+    }
+    assert find_prompts(payload) == [("b", "2"), ("z", "1")]
+    assert find_models(payload) == [("m", "1"), ("m", "2")] and find_models(payload)[0].label == "m 1"
 
 
 STAGE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -120,3 +121,38 @@ def test_a_parent_whose_manifest_is_not_the_one_that_the_child_read_is_refused(t
     path.write_text(path.read_text().replace('"run_id": "run"', '"run_id": "RUN"'))
     with pytest.raises(SnapshotError, match=r"the manifest of raw\[a\] .* was altered"):
         world.store.by_ref(ref)
+
+
+@pytest.mark.parametrize("harm, name", [("cut", "manifest.json"), ("lose", "manifest-{}.json"), ("none", "manifest-{}.json")])
+def test_an_equal_snapshot_is_repaired_and_gains_a_manifest_in_place_of_one_that_cannot_be_read(tmp_path, harm, name):
+    world = World(tmp_path)
+    world.run_all()
+    first = world.store.published("scaled", "a")
+    stored = first.path("rows").read_bytes()
+    manifest = first.folder / "manifest.json"
+    if harm == "cut":
+        manifest.write_bytes(manifest.read_bytes()[:50])
+    elif harm == "lose":
+        manifest.unlink()
+    first.path("rows").write_bytes(b"harmed")
+    world.at_least = 1  # another identity, the same rows
+    world.run("scaled", "a", force=True)
+    found = world.store.published("scaled", "a")
+    assert found.folder == first.folder and found.manifest_file == name.format(found.manifest.identity_hash[:16])
+    assert found.path("rows").read_bytes() == stored
+    assert found.manifest.files == first.manifest.files
+    assert not [p.name for p in found.folder.parent.iterdir() if p.name != found.data_version]
+
+
+def test_what_is_not_published_is_found_among_the_snapshots_kept(tmp_path):
+    world = World(tmp_path)
+    world.run_all()
+    first = world.store.published("raw", "a")
+    world.source["a"] = {"x": 5}
+    world.run("raw", "a")
+    assert {s.data_version for s in world.store.all("raw", "a")} == {
+        first.data_version,
+        world.store.published("raw", "a").data_version,
+    }
+    shutil.rmtree(first.folder)
+    assert [s.data_version for s in world.store.all("raw", "a")] == [world.store.published("raw", "a").data_version]

@@ -72,10 +72,10 @@ def items() -> duckdb.DuckDBPyConnection:
     return con
 
 
-def judge(con: duckdb.DuckDBPyConnection, answer: Any, role: Role = ROLE) -> Any:
+def judge(con: duckdb.DuckDBPyConnection, answer: Any, role: Role = ROLE, **more: bool) -> Any:
     engine, tables = ScriptedEngine(answer), Tables()
     prompts = {kind.name: Prompt.load(kind.judge_prompt) for kind in ITEM_KINDS}
-    counts = judge_items(con, engine, role, prompts, Qc(), tables, lambda _: None)  # type: ignore[arg-type]
+    counts = judge_items(con, engine, role, prompts, Qc(), tables, lambda _: None, **more)  # type: ignore[arg-type]
     return counts, {row["item_id"]: row for row in tables.rows("scores")}, tables, engine
 
 
@@ -117,6 +117,15 @@ def test_a_cut_source_is_counted() -> None:
     counts, _, _, engine = judge(items(), lambda _: Fails("invalid"), Role(model="tiny", max_input_tokens=3))
     assert counts.cut_texts == 4
     assert all("text1" not in user_text(r) for r in engine.requests if r.key.startswith("u#"))
+
+
+def test_newest_first_leaves_out_items_of_one_record_wherever_they_stand() -> None:
+    con = items()
+    con.execute("update profile_items set record_ids = ['r1'] where kind in ('persona', 'stories')")
+    _, scores, _, engine = judge(con, lambda _: Fails("invalid"), newest_first=True)
+    assert set(scores) == {"u#profile", "u#style"}
+    for request in engine.requests:
+        assert user_text(request).index("text0") < user_text(request).index("text1")
 
 
 def test_an_unknown_source_record_is_an_error() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import zstandard
 
-from humanllm_assets.sources.readers import ReadReport, read_records
+from humanllm_assets.sources.readers import ReadReport
+from humanllm_assets_tests.whole_slice import read_records
 
 STORY = "I met an old friend on the way home, and we talked about our families until it was dark. " * 4
 

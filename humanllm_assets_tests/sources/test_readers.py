@@ -370,7 +370,7 @@ def test_bad_rows_are_named_by_their_line_among_blank_and_long_ones(
         b"bad",
         b" \t",
         endless,
-        b"",
+        b" " * size,
         deep,
         b'{"id": 1}',
     ]

@@ -9,9 +9,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from humanllm_assets.filtering.verdicts import apply_rules
 from humanllm_assets_tests.sources import rows
 from humanllm_assets_tests.sources.rows import read, table, write_lines
+from humanllm_assets_tests.whole_slice import apply_rules
 from resources.sources import CommentRules, RedditRules
 
 GONE = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from humanllm_assets.filtering.rule import Rule, RuleSet, too_short
-from humanllm_assets.filtering.rules.reddit_accounts import account_rules, removed_text
+from humanllm_assets.filtering.rules.reddit_accounts import account_rules, bot, removed_text
 from resources.sources import RedditRules
 
 
@@ -13,7 +13,7 @@ def _list_rules(rules: RedditRules) -> list[Rule]:
         popularity = [Rule("low_score", low), Rule("few_comments", few)]
     else:
         popularity = [Rule("low_score_and_few_comments", f"({low}) AND ({few})")]
-    return [*account_rules(), removed_text(rules.drop_withdrawn), *popularity, too_short(rules.min_chars)]
+    return [*account_rules(), *popularity, removed_text(rules.drop_withdrawn), too_short(rules.min_chars), bot()]
 
 
 RULES = RuleSet("F1", _list_rules)

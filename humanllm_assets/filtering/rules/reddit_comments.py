@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from humanllm_assets.filtering.rule import Rule, RuleSet, too_short
-from humanllm_assets.filtering.rules.reddit_accounts import account_rules, removed_text
+from humanllm_assets.filtering.rules.reddit_accounts import account_rules, bot, removed_text
 from resources.sources import CommentRules
 
 
 def _list_rules(rules: CommentRules) -> list[Rule]:
     return [
         *account_rules(),
-        removed_text(rules.drop_withdrawn),
         Rule("low_score", f"score IS NULL OR score < {rules.min_score}"),
+        removed_text(rules.drop_withdrawn),
         too_short(rules.min_chars),
+        bot(),
     ]
 
 

@@ -55,6 +55,8 @@ def _named(value: Any) -> Any:
 
 def _leaves(old: Any, new: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any, Any]]:
     old, new = _named(old), _named(new)
+    if isinstance(old or new, Mapping):  # an empty list beside a list by names has none of them
+        old, new = ({} if value == [] else value for value in (old, new))
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
             yield from _leaves(old.get(key), new.get(key), (*path, key))
@@ -244,7 +246,7 @@ def _describe_outside(d: _Difference) -> str:
     if d.rest[:1] == ("problem",):
         return str(d.after) if d.after else "its files can be read again"
     if d.rest[:1] == ("files",):
-        return f"file {d.rest[1]} {d.became}" if d.rest[1:] else f"files {d.became}"
+        return f"file {d.rest[1]} {d.became}" if d.rest[1:] else "files changed"
     return _describe_setting(d)
 
 

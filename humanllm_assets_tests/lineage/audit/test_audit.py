@@ -328,6 +328,23 @@ def test_answers_are_those_of_a_reading_of_all_rows(made, monkeypatch, indexed, 
     } <= reached
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_record_is_found_where_the_tables_beside_it_are_empty_or_gone(copy, monkeypatch, indexed):
+    if indexed:
+        monkeypatch.setattr(trace, "INDEX_FROM_ROWS", 0)
+    copy.without = {f"reddit:t3_one{i:02}" for i in range(copy.records)}
+    copy.run()
+    snapshot = copy.store.published("filtered_reddit", "one")
+    assert next(t.rows for t in snapshot.manifest.tables.values()) == 0, "the first table is the empty one"
+    found = trace.trace(copy.store, record_id="reddit:t3_one05")
+    assert {(h.key.asset, h.table) for h in found.hits} == {("filtered_reddit", "dropped")} and not found.models
+    assert found.raw == [copy.store.published("raw_reddit", "one").key]
+    first, *_ = sorted(copy.store.published("filtered_reddit", "two").manifest.tables)
+    copy.store.published("filtered_reddit", "two").path(first).unlink()
+    found = trace.trace(copy.store, record_id="reddit:t3_two05")
+    assert found.hits, "other tables are read"
+
+
 def test_a_sample_id_of_two_versions_is_not_taken_for_one_sample(made):
     """In the second version the record is dropped; samples that had it in their history keep their ids."""
     (gone,) = made.without

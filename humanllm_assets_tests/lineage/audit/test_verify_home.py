@@ -225,6 +225,17 @@ def test_a_flip_in_the_base_model_of_a_package_is_found(copy):
     assert copy.wrong() == {"models/m/more.bin"}
 
 
+def test_a_base_model_that_is_gone_is_a_note_and_one_that_no_step_read_is_none(copy):
+    shutil.rmtree(copy.home.root / "models" / "m")
+    found = copy.verify()
+    assert ("m", "base model gone", False) in {(d.file, d.problem, d.altered) for d in found.damage} and found.base_models == 0
+    for s in list(read_retained(copy.store)):
+        content = json.loads((s.folder / s.manifest_file).read_text())
+        content["weights"], content["identity"] = {}, {}
+        (s.folder / s.manifest_file).write_text(json.dumps(content))
+    assert "m" not in {d.file for d in copy.verify().damage}
+
+
 def test_a_base_model_whose_hash_nobody_recorded_is_a_note(copy):
     for s in list(read_retained(copy.store)):
         content = json.loads((s.folder / s.manifest_file).read_text())

@@ -167,6 +167,8 @@ def test_a_purge_that_was_interrupted_is_finished_by_the_next(world, monkeypatch
 
     takedown(world)
     world.run()
+    store = world.project.store
+    begun = {store.show_path(h.snapshot.folder) for h in holdings(world.graph, store, USER)}
 
     def die(folder):
         raise KeyboardInterrupt
@@ -174,8 +176,12 @@ def test_a_purge_that_was_interrupted_is_finished_by_the_next(world, monkeypatch
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "_empty", die)
         purge(world.graph, world.project.home, world.project.store, USER)
+    (receipt,) = world.project.home.receipts.glob("*.json")
+    said = json.loads(receipt.read_text())
+    assert not said["complete"] and begun and {s["folder"] for s in said["snapshots"]} == begun
     assert world.run() == [] and world.computed == []
     purge(world.graph, world.project.home, world.project.store, USER)
+    assert json.loads(max(world.project.home.receipts.glob("*.json")).read_text())["complete"]
     assert files_with(world.project.home.root, NAME) == []
 
 

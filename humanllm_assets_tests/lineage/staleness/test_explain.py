@@ -41,6 +41,17 @@ def identity(**changed):
             {"external": {"files": [{"file": "a.ndjson", "sha256": "2"}, {"file": "b.ndjson", "sha256": "3"}]}},
             ["file a.ndjson changed", "file b.ndjson is new"],
         ),
+        ({"external": {"files": []}}, ["file a.ndjson was removed"]),
+        ({"external": {}}, ["files changed"]),
+        ({"external": {**identity()["external"], "problem": "folder gone"}}, ["folder gone"]),
+        ({"external": {**identity()["external"], "seen": 3}}, ["external.seen unset -> 3"]),
+        ({"columns": {"items": ["a"]}}, ["columns changed"]),
+        ({"code": {}}, ["code of humanllm_assets.filtering.rules was removed"]),
+        ({"contract": {"scores.overall": {"kwargs": {}}}}, ["contract scores.overall: was removed"]),
+        ({"contract": {**identity()["contract"], "scores.rows": {"kwargs": {}}}}, ["contract scores.rows: is new"]),
+        ({"judge": {**identity()["judge"], "prompts": {}}}, ["prompt rewrite_record was removed"]),
+        ({"judge": {**identity()["judge"], "model": {"name": "qwen", "revision": "a"}}}, ["judge.model smollm2 -> qwen"]),
+        ({"seed": 3}, ["seed unset -> 3"]),
         ({"upstream": {"filtered_reddit": {"askmen": "2"}}}, ["filtered_reddit[askmen] changed", "filtered_reddit[x] was removed"]),
     ],
 )  # fmt: skip
@@ -63,6 +74,9 @@ def test_changed_lines_are_those_of_the_new_text():
     old = "a\nb\nc\nd\ne\nf\n"
     assert find_changed_lines(old, old) == ""
     assert find_changed_lines(old, "a\nB\nc\nd\ne\nf\n") == "line 2"
+    assert find_changed_lines(old, "a\nb\nC\nD\nE\nf\n") == "lines 3-5"
+    assert find_changed_lines(old, "a\nc\nd\ne\nf\n") == "line 2"  # the line before which one is missing
+    assert find_changed_lines(old, "a\nb\nnew\nc\nd\nE\nf\n") == "lines 3, 6"
     assert find_changed_lines(old, "a\nB\nC\nd\ne\nf\ng\n", offset=10) == "lines 12-13, 17"
 
 
