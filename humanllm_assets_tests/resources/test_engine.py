@@ -143,7 +143,7 @@ def test_two_endpoints_share_the_work(tmp_path: Path) -> None:
     with DummyServer(latency_s=0.02) as one, DummyServer(latency_s=0.02) as two:
         with make_engine(tmp_path, [one.base_url, two.base_url]) as engine:
             ask(engine, make_requests(60))
-        assert min(one.requests, two.requests) > 15
+        assert min(one.requests, two.requests) > 10  # a quarter of what is in flight, were all people at home at one
 
 
 def test_no_endpoint_left_is_one_clear_error(tmp_path: Path) -> None:

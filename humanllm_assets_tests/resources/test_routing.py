@@ -31,7 +31,7 @@ def test_questions_about_one_person_go_to_one_replica_until_it_has_more_than_its
     assert {user: send(pool, 2.0, user).url for user in homes} == homes
     for _ in range(51):
         send(pool, 3.0, "one")
-    assert sorted(e.in_flight for e in pool.endpoints) == [17, 17, 26], "one has a quarter more than its share, and one place"
+    assert sorted(e.in_flight for e in pool.endpoints) == [17, 18, 25], "one has a quarter more than its share"
     home = max(pool.endpoints, key=lambda e: e.in_flight)
     home.resting_until = 9.0
     assert len({send(pool, 4.0, "one").url for _ in range(2)} - {home.url}) == 1, "and another home where that one fails"
@@ -45,7 +45,7 @@ def test_a_slow_replica_has_few_in_flight_and_is_tried_again_later() -> None:
     quick.used = slow.used = 100.0
     for i in range(55):
         send(pool, 100.0, f"user{i}")
-    assert slow.in_flight <= 8, "its share by speed is 5"
+    assert slow.in_flight <= 7, "its share by speed is 5"
     for endpoint in pool.endpoints:
         endpoint.under_way.clear()
     assert {send(pool, 200.0).url for _ in range(2)} == {quick.url, slow.url}

@@ -201,7 +201,7 @@ class Pool:
         if subject and last is None:
             home = max(range(len(usable)), key=lambda i: hashlib.blake2b(f"{subject} {usable[i].url}".encode()).digest())
             share = (1 + sum(e.in_flight for e in usable)) / lags[home] / sum(1 / lag for lag in lags)
-            if usable[home].in_flight < 1 + MOST_OF_SHARE * share:
+            if usable[home].in_flight < MOST_OF_SHARE * share:
                 return usable[home]
         return min(zip(usable, lags, strict=True), key=lambda pair: (pair[0].in_flight + 1) * pair[1])[0]
 
