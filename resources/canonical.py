@@ -17,6 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def plain(value: Any, where: str = "value") -> Any:
     """Reduce `value` to JSON data: mappings with string keys, lists, strings, numbers, booleans, null.
@@ -60,9 +62,12 @@ def plain(value: Any, where: str = "value") -> Any:
 
 def canonical_json(value: Any) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces. Raises TypeError as `plain` does."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    return encode_plain(plain(value))
+
+
+def encode_plain(value: Any) -> bytes:
+    """Canonical JSON of what is known to be plain already, such as texts."""
+    return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
 def digest(value: Any) -> str:

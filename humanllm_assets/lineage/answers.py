@@ -4,7 +4,7 @@
 
 The journal is one file for all steps and grows for ever, so no hash of it can be bound. This list is: it is named by its own
 content, the manifest holds that name, and the hash chain the manifest. An answer that is edited afterwards, its own
-`content_sha256` included, differs from the list. Content-addressed, so equal lists are one file.
+`row_sha256` included, differs from the list. Content-addressed, so equal lists are one file.
 """
 
 from __future__ import annotations

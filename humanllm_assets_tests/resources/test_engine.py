@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -143,7 +143,7 @@ def test_two_endpoints_share_the_work(tmp_path: Path) -> None:
     with DummyServer(latency_s=0.02) as one, DummyServer(latency_s=0.02) as two:
         with make_engine(tmp_path, [one.base_url, two.base_url]) as engine:
             ask(engine, make_requests(60))
-        assert min(one.requests, two.requests) > 15
+        assert min(one.requests, two.requests) > 10  # a quarter of what is in flight, were all people at home at one
 
 
 def test_no_endpoint_left_is_one_clear_error(tmp_path: Path) -> None:
@@ -273,13 +273,13 @@ with make_engine(Path(sys.argv[1]), [sys.argv[2]], concurrency=4) as engine:
 
 def test_an_answer_that_waits_for_the_journal_counts_as_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the disk is, a crash can lose no more paid answers than may be in flight."""
-    put = Journal.put
+    put = Journal.put_many
 
-    def put_slowly(journal: Journal, answer: Answer) -> Answer:
+    def put_slowly(journal: Journal, answers: Sequence[Answer]) -> list[Answer]:
         time.sleep(0.02)
-        return put(journal, answer)
+        return put(journal, answers)
 
-    monkeypatch.setattr(Journal, "put", put_slowly)
+    monkeypatch.setattr(Journal, "put_many", put_slowly)
     with DummyServer() as server, make_engine(tmp_path, [server.base_url], concurrency=4) as engine:
         for _ in engine.ask(make_role(), make_requests(40), label="test", log=lambda _: None):
             asked = server.requests

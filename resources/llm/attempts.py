@@ -14,14 +14,12 @@ What belongs here: asking again, and how often. What does not: which server answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
 
 from resources.errors import BUDGET_USED_UP, BudgetReached, EngineError
 from resources.llm.budget import Budget
 from resources.llm.claims import Claims
 from resources.llm.journal import Answer, Journal
+from resources.llm.journal_group import JournalGroup
 from resources.llm.open_request import Call, OpenRequest
 from resources.llm.requests import LLMReply
 from resources.llm.transport import Pool, Refusal, Transport
@@ -29,7 +27,6 @@ from resources.llm.used_answers import UsedAnswers
 from resources.profile import Engine as EngineConfig
 
 _LOOK_AGAIN_S = 0.1  # at a question that another process asks
-_T = TypeVar("_T")
 
 
 class Attempts:
@@ -44,16 +41,16 @@ class Attempts:
         used: UsedAnswers,
         budget: Budget | None,
     ) -> None:
-        self._config, self._transport, self._journal, self._claims = config, transport, journal, claims
+        self._config, self._transport, self._claims = config, transport, claims
+        self._journal = JournalGroup(journal)
         self._used, self._budget = used, budget
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")  # waits for the disk, so that the loop does not
         self._asking: dict[str, asyncio.Event] = {}  # questions under way, by their key
         self._told: Call | None = None  # the latest that was told for whom it waits
         self._unsettled = 0  # calls that the budget holds reserved and no answer has settled
 
     def close(self) -> None:
         """Wait for what is being written."""
-        self._writer.shutdown()
+        self._journal.close()
         self._claims.close()
 
     async def until_valid(self, pool: Pool, open_request: OpenRequest) -> LLMReply:
@@ -99,7 +96,7 @@ class Attempts:
             return None
         try:
             # Looked up again: another process, or an equal request, may have asked it meanwhile.
-            if found := (await self._in_writer(self._journal.get_many, [key])).get(key):
+            if found := await self._journal.find(key):
                 open_request.call.usage.journal_hits += 1
                 return found
             return await self._until_journalled(pool, open_request)
@@ -122,7 +119,7 @@ class Attempts:
         usage.output_tokens += got.output_tokens
         if not open_request.judge(got).row.kept:
             return got  # it can be the server's settings, which are no part of the question's key
-        return await self._in_writer(self._journal.put, got)
+        return await self._journal.keep(got)
 
     async def _within_budget(self, pool: Pool, open_request: OpenRequest) -> Answer | Refusal:
         """A server's answer, paid from the budget.
@@ -134,9 +131,9 @@ class Attempts:
         if budget is None:
             return await self._transport.send(pool, open_request)
         most = open_request.most_cost(self._config)
-        while not await self._in_writer(budget.reserve, most):
+        while not await self._journal.in_writer(budget.reserve, most):
             if not self._unsettled:
-                await self._in_writer(budget.refuse)
+                await self._journal.in_writer(budget.refuse)
                 raise BudgetReached(
                     f"{BUDGET_USED_UP} ({budget.spent()}); answered requests are kept: refresh again to go on from there"
                 )
@@ -145,17 +142,14 @@ class Attempts:
         try:
             got = await self._transport.send(pool, open_request)
             if isinstance(got, Answer):
-                await self._in_writer(
+                await self._journal.in_writer(
                     budget.settle, most, self._config.cost(got.prompt_tokens, got.output_tokens, pool.model), True
                 )
             else:
-                await self._in_writer(budget.settle, most, 0.0, False)
+                await self._journal.in_writer(budget.settle, most, 0.0, False)
         except EngineError:
-            await self._in_writer(budget.settle, most, 0.0, False)
+            await self._journal.in_writer(budget.settle, most, 0.0, False)
             raise
         finally:
             self._unsettled -= 1
         return got
-
-    async def _in_writer(self, work: Callable[..., _T], *args: Any) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work, *args)

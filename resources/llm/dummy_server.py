@@ -118,8 +118,8 @@ class DummyServer:
     """The server, as a context manager that runs it in a thread; `base_url` is known inside the context.
 
     `faults`: share of requests per fault name (`cut_off`, `invalid_json`, `http_400`, `http_429`, `http_500`, `http_503`,
-    `drop_connection`). `script`: what it says instead of an answer. `latency_s`: how long every answer takes. `requests`: how many came; `bodies`,
-    `keys`: the latest `KEPT` of them, in order.
+    `drop_connection`). `script`: what it says instead of an answer. `latency_s`: how long every answer takes, `slots` at a time, as an engine
+    works on so many sequences; the others wait. `requests`: how many came; `bodies`, `keys`: the latest `KEPT` of them, in order.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class DummyServer:
         faults: Mapping[str, float] | None = None,
         script: Script | None = None,
         latency_s: float = 0.0,
+        slots: int = 10_000,
         max_model_len: int = 8192,
     ):
         unknown = set(faults or {}) - {*PERMANENT_FAULTS, *PASSING_FAULTS}
@@ -141,6 +142,7 @@ class DummyServer:
         self.bodies: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.keys: deque[str] = deque(maxlen=KEPT)
         self.in_flight = self.most_in_flight = 0
+        self._slots = asyncio.Semaphore(slots)
         self._arrivals: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
         self._runner: web.AppRunner | None = None
@@ -219,7 +221,8 @@ class DummyServer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             if self.latency_s:
-                await asyncio.sleep(self.latency_s)
+                async with self._slots:
+                    await asyncio.sleep(self.latency_s)
             if self.script and (said := self.script(body, self.requests, request.headers)):
                 await asyncio.sleep(said.delay_s)
                 raw = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
@@ -302,12 +305,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--model", default="dummy")
     parser.add_argument("--latency-s", type=float, default=0.0)
+    parser.add_argument("--slots", type=int, default=10_000, help="answers at a time")
     parser.add_argument(
         "--fault", action="append", default=[], metavar="NAME=SHARE", help="for example http_500=0.05; may be repeated"
     )
     arguments = parser.parse_args()
     faults = {name: float(share) for name, share in (f.split("=", 1) for f in arguments.fault)}
-    server = DummyServer(arguments.port, model=arguments.model, faults=faults, latency_s=arguments.latency_s)
+    server = DummyServer(
+        arguments.port, model=arguments.model, faults=faults, latency_s=arguments.latency_s, slots=arguments.slots
+    )
 
     async def serve() -> None:
         await server.start()

@@ -15,7 +15,6 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -40,9 +39,10 @@ class _Run:
     """One `ask` in progress, shared between the caller's thread and the loop."""
 
     call: Call
-    done: queue.SimpleQueue[LLMReply | BaseException] = field(default_factory=queue.SimpleQueue)
+    done: queue.SimpleQueue[list[LLMReply | BaseException]] = field(default_factory=queue.SimpleQueue)
     pool: Pool | None = None  # opened at the first question that the journal does not know
-    tasks: set[Future[LLMReply]] = field(default_factory=set)
+    tasks: set[asyncio.Task[LLMReply]] = field(default_factory=set)  # the loop's
+    ended: list[LLMReply | BaseException] = field(default_factory=list)  # since `done` was told; the loop's
 
     def __post_init__(self) -> None:
         self.doubts = Doubts(self.call.usage)
@@ -114,8 +114,8 @@ class Engine(Asker):
             yield from self._stream(run, iter(requests), log, total, started)
         finally:
             run.call.usage.seconds = time.monotonic() - started
-            for task in list(run.tasks):
-                task.cancel()
+            if run.tasks and self._loop:
+                self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in run.tasks])
             if run.pool:
                 self._transport.release(run.pool)
             _drain(run.call, log)
@@ -136,15 +136,15 @@ class Engine(Asker):
                     before = time.monotonic()
                     run.pool = self._transport.open(run.call.role.model, run.call.model, log)
                     started += time.monotonic() - before  # rate and ETA leave out a server's start
-                for open_request in unknown:
-                    self._submit(run, open_request)
+                if run.pool and unknown:
+                    self._running_loop().call_soon_threadsafe(self._begin, run, run.pool, unknown)
                 pending += len(unknown)
                 ready: Sequence[LLMReply] = known
             elif pending and len(run.doubts) == pending:
                 ready = self._settle_doubts(run)
                 pending -= len(ready)
             else:
-                ready = self._next_replies(run)
+                ready = _next_replies(run)
                 pending -= len(ready)
             for reply in ready:
                 done += 1
@@ -157,15 +157,6 @@ class Engine(Asker):
         if done:
             log(_progress(run.call, done, done, time.monotonic() - started))
 
-    def _next_replies(self, run: _Run) -> list[LLMReply]:
-        try:
-            reply = run.done.get(timeout=1.0)
-        except queue.Empty:
-            return []
-        if isinstance(reply, BaseException):
-            raise reply
-        return run.doubts.pass_on(reply)
-
     def _settle_doubts(self, run: _Run) -> list[LLMReply]:
         if why := run.doubts.explain():
             raise EngineError(
@@ -174,17 +165,37 @@ class Engine(Asker):
             )
         return run.doubts.release()
 
-    def _submit(self, run: _Run, open_request: OpenRequest) -> None:
-        def finish(task: Future[LLMReply]) -> None:
+    def _begin(self, run: _Run, pool: Pool, requests: list[OpenRequest]) -> None:
+        """In the loop: what ends at once, as a group of the journal does, is told at once, so that the caller's thread wakes once."""
+
+        def tell() -> None:
+            ended, run.ended = run.ended, []
+            run.done.put(ended)
+
+        def finish(task: asyncio.Task[LLMReply]) -> None:
             run.tasks.discard(task)
             if not task.cancelled():
-                run.done.put(task.exception() or task.result())
+                if not run.ended:
+                    asyncio.get_running_loop().call_soon(tell)
+                run.ended.append(task.exception() or task.result())
 
-        if run.pool is None:
-            raise RuntimeError("the pool is opened before the first request is submitted")
-        task = asyncio.run_coroutine_threadsafe(self._attempts.until_valid(run.pool, open_request), self._running_loop())
-        run.tasks.add(task)
-        task.add_done_callback(finish)
+        for open_request in requests:
+            task = asyncio.get_running_loop().create_task(self._attempts.until_valid(pool, open_request))
+            run.tasks.add(task)
+            task.add_done_callback(finish)
+
+
+def _next_replies(run: _Run) -> list[LLMReply]:
+    try:
+        ended = run.done.get(timeout=1.0)
+    except queue.Empty:
+        return []
+    ready = []
+    for reply in ended:
+        if isinstance(reply, BaseException):
+            raise reply
+        ready += run.doubts.pass_on(reply)
+    return ready
 
 
 def _drain(call: Call, log: Log) -> None:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from resources.canonical import canonical_json
 from resources.errors import EngineError
 from resources.llm.journal import Answer, answer_key
 from resources.llm.outcomes import Outcome, Row, find_row
@@ -34,6 +35,7 @@ from resources.prompting.prompts import json_schema
 LONGEST_SENT_BOUND = 4000  # a larger `maxLength` makes a server's every token many times slower; the answer is checked here
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _ODD_BREAK = re.compile(r"[\x0b\x0c\x85\u2028\u2029]")
+_TO_CLEAN = re.compile(f"{_CONTROL.pattern}|{_ODD_BREAK.pattern}")
 
 
 class Judged(NamedTuple):
@@ -41,6 +43,13 @@ class Judged(NamedTuple):
 
     row: Row
     value: BaseModel | str | None
+
+
+class Form(NamedTuple):
+    """A schema in two spellings: canonical, in keys of questions, and in the field that tells it to the server."""
+
+    canonical: bytes
+    response_format: orjson.Fragment
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Call:
     label: str
     usage: UsageStats = field(default_factory=UsageStats)
     log_lines: SimpleQueue[str] = field(default_factory=SimpleQueue)
+    _forms: dict[type[BaseModel], Form] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.model.dialect == "openai" and self.role.repetition_penalty != 1.0:
@@ -64,6 +74,37 @@ class Call:
                 f"needs {self.role.repetition_penalty}: its answers would not be what the profile says; set it to 1.0, or ask "
                 "another model"
             )
+
+    @functools.cached_property
+    def model_identity(self) -> bytes:
+        """The model as keys of questions name it."""
+        return canonical_json(self.model.identity)
+
+    def form(self, schema: type[BaseModel]) -> Form:
+        """The schema that answers must follow; made once, because it costs more than all else that is done to ask a question."""
+        if schema not in self._forms:
+            wanted = json_schema(schema, self.role.max_field_chars)
+            named = {"name": schema.__name__, "schema": self._relax(wanted), "strict": True}
+            sent = orjson.dumps({"type": "json_schema", "json_schema": named})
+            self._forms[schema] = Form(canonical_json(wanted), orjson.Fragment(sent))
+        return self._forms[schema]
+
+    def _relax(self, node: Any) -> Any:
+        """A schema as the server is told it: without bounds that it has no use for, which are checked here."""
+        if isinstance(node, list):
+            return [self._relax(child) for child in node]
+        if not isinstance(node, dict):
+            return node
+        out = {name: self._relax(child) for name, child in node.items()}
+        if out.get("type") == "string":
+            longest = out.get("maxLength", 0)
+            if isinstance(longest, int) and longest > LONGEST_SENT_BOUND and not self.role.max_field_chars:
+                del out["maxLength"]
+            if self.model.dialect == "openai":
+                out = {name: child for name, child in out.items() if name not in ("minLength", "maxLength")}
+        if self.model.dialect == "openai" and out.get("type") == "object" and isinstance(out.get("properties"), dict):
+            out |= {"additionalProperties": False, "required": list(out["properties"])}
+        return out
 
 
 @dataclass
@@ -78,6 +119,7 @@ class OpenRequest:
     from_journal: bool = True
     prompt_tokens: int = 0  # of the latest attempt, as the server counted them
     _key: str = ""  # of the attempt, once computed
+    _judged: tuple[Answer, Judged] | None = None  # the latest answer and what it is
 
     def sampling(self) -> dict[str, Any]:
         """The sampling of the attempt: the budget doubles and the seed moves on, inside the model's context.
@@ -94,32 +136,6 @@ class OpenRequest:
             "seed": (_stable_seed(self.request.messages) + role.seed + self.attempt) % 2**31,
         }
 
-    def wanted_schema(self) -> dict[str, Any] | None:
-        """The JSON schema that the answer must follow, None for free text."""
-        return json_schema(self.request.schema, self.call.role.max_field_chars) if self.request.schema else None
-
-    def _sent_schema(self) -> dict[str, Any]:
-        """The wanted schema as the server is told it: without bounds that it has no use for, which are checked here."""
-        dialect = self.call.model.dialect
-
-        def relax(node: Any) -> Any:
-            if isinstance(node, list):
-                return [relax(child) for child in node]
-            if not isinstance(node, dict):
-                return node
-            out = {name: relax(child) for name, child in node.items()}
-            if out.get("type") == "string":
-                longest = out.get("maxLength", 0)
-                if isinstance(longest, int) and longest > LONGEST_SENT_BOUND and not self.call.role.max_field_chars:
-                    del out["maxLength"]
-                if dialect == "openai":
-                    out = {name: child for name, child in out.items() if name not in ("minLength", "maxLength")}
-            if dialect == "openai" and out.get("type") == "object" and isinstance(out.get("properties"), dict):
-                out |= {"additionalProperties": False, "required": list(out["properties"])}
-            return out
-
-        return relax(self.wanted_schema())
-
     def _room(self, budget: int) -> int:
         """The attempt's budget as far as the model's context has room for it, where an earlier attempt told the prompt's length."""
         room = self.call.model.max_model_len - self.prompt_tokens
@@ -128,8 +144,9 @@ class OpenRequest:
     def key(self) -> str:
         """The key of the attempt's question in the journal."""
         if not self._key:
-            request, model = self.request, self.call.model.identity
-            self._key = answer_key(model, request.messages, self.wanted_schema(), self.sampling(), request.logprobs)
+            request, call = self.request, self.call
+            schema = call.form(request.schema).canonical if request.schema else b"null"
+            self._key = answer_key(call.model_identity, request.messages, schema, self.sampling(), request.logprobs)
         return self._key
 
     def body(self) -> bytes:
@@ -144,8 +161,7 @@ class OpenRequest:
             **sampling,
         }
         if request.schema:
-            named = {"name": request.schema.__name__, "schema": self._sent_schema(), "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": named}
+            body["response_format"] = self.call.form(request.schema).response_format
         if request.logprobs:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
         if self.call.model.chat_template_arguments:
@@ -175,6 +191,11 @@ class OpenRequest:
 
     def judge(self, answer: Answer) -> Judged:
         """What an answer is, from a server or from the journal."""
+        if self._judged is None or self._judged[0] is not answer:
+            self._judged = (answer, self._judge(answer))
+        return self._judged[1]
+
+    def _judge(self, answer: Answer) -> Judged:
         schema, finish = self.request.schema, answer.finish_reason
         text = strip_thoughts(answer.content, json_wanted=schema is not None)
         if finish == "refusal":
@@ -235,9 +256,10 @@ class OpenRequest:
 def clean_controls(value: Any) -> Any:
     """A text, or a model with texts, without control characters: no table, page or terminal can hold them safely."""
     if isinstance(value, str):
-        return _CONTROL.sub("", _ODD_BREAK.sub(" ", value))
+        return _CONTROL.sub("", _ODD_BREAK.sub(" ", value)) if _TO_CLEAN.search(value) else value
     if isinstance(value, BaseModel):
-        return value.model_copy(update={name: clean_controls(child) for name, child in value})
+        cleaned = {name: new for name, child in value if (new := clean_controls(child)) != child}
+        return value.model_copy(update=cleaned) if cleaned else value
     if isinstance(value, list):
         return [clean_controls(child) for child in value]
     return value

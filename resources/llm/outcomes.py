@@ -10,6 +10,7 @@ What belongs here: the table, and the words by which errors of one status are to
 
 from __future__ import annotations
 
+import functools
 import re
 from enum import Enum
 from typing import NamedTuple
@@ -139,6 +140,7 @@ _TOO_LONG = re.compile(
 _FILTERED = re.compile(r"content_filter|content[ _]policy|content management policy|moderation|flagged|safety_violation", re.I)
 
 
+@functools.lru_cache(maxsize=1024)
 def find_row(status: int | None, body: str, finish: str = "") -> Row:
     """The first row that fits. status: None when there was no response; body: of `BODIES`; finish: as the server gave it."""
     named = "none" if status is None else str(status)

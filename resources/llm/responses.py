@@ -87,6 +87,8 @@ def strip_thoughts(text: str, *, json_wanted: bool) -> str:
 
     json_wanted: an end of thoughts without a beginning then counts only where the text does not begin as JSON does.
     """
+    if "<" not in text:
+        return text
     stripped = _THOUGHTS.sub("", text, count=1)
     if stripped == text and not (json_wanted and text.lstrip().startswith(("{", "["))):
         stripped = _LATE_END.sub("", text, count=1)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import hashlib
 import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +38,7 @@ RESTS_AFTER = 3  # failures in a row after which an endpoint gets no more reques
 FIRST_CONTACT_S = 60.0  # an endpoint that never answered is not waited for longer: its address may be wrong
 LEAST_TRIES = 3  # of one request, however little patience there is
 TRIES_WITHOUT_TEXT = 6  # of a request that a server accepts and answers with no text: patience does not mend that
+MOST_OF_SHARE = 1.25  # of its share by speed, an endpoint has at most so much in flight for the sake of its prefix cache
 SLOWED_BY = (429, 503, 529)  # statuses by which servers say that they are asked too much
 _SAID_EVERY_S = 10.0
 
@@ -56,7 +58,12 @@ class Endpoint:
 
     url: str
     shown: str
-    in_flight: int = 0
+    under_way: dict[object, float] = field(default_factory=dict)
+    """Requests without a response yet, and when each was sent: the oldest first."""
+    seconds: float = 0.0
+    """How long it took to answer of late; 0 = not known."""
+    used: float = 0.0
+    """When it last got a request."""
     contacted: bool = False
     """Whether it ever answered anything."""
     failures: int = 0
@@ -75,6 +82,21 @@ class Endpoint:
     shunned_until: float = 0.0
     """While others answer, it gets no request before that time."""
     _failed_at: float = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests it has not answered yet."""
+        return len(self.under_way)
+
+    def lag(self, now: float) -> float:
+        """How many seconds an answer takes by what is known; 0 where nothing is, or is too old to tell."""
+        if not self.under_way:
+            return self.seconds if now - self.used < LONGEST_REST_S else 0.0
+        return max(self.seconds, (now - next(iter(self.under_way.values()))) / 3)  # the slowest of many is slower than they are
+
+    def note_seconds(self, seconds: float) -> None:
+        """It answered after so long."""
+        self.seconds += (seconds - self.seconds) * (0.2 if self.seconds else 1.0)
 
     def forget_failures(self) -> None:
         """Look at it afresh."""
@@ -157,15 +179,31 @@ class Pool:
     latest_answer: float = 0.0
     said: float = 0.0  # when the log was last told that the pool waits
 
-    def pick(self, now: float, without: Sequence[Endpoint] = (), last: Endpoint | None = None) -> Endpoint | None:
-        """The endpoint with the least in flight, rather another one than `last`. One that failed several times in a row is tried
-        by one request at a time; so is one that answers nonsense while others do not, because it would draw the requests of the
-        others by being quick."""
+    def pick(
+        self, now: float, without: Sequence[Endpoint] = (), last: Endpoint | None = None, subject: str = ""
+    ) -> Endpoint | None:
+        """Where a request goes: to the endpoint that answers soonest by its speed and what it has in flight, rather another one
+        than `last`. Questions about one subject, which often begin alike, go to the same one, whose prefix cache knows the beginning,
+        unless that has more than its share in flight.
+
+        One that failed several times in a row is tried by one request at a time; so is one that answers nonsense while others do
+        not, because it would draw the requests of the others by being quick.
+        """
         usable = [e for e in self.endpoints if now >= e.resting_until and (e.failures < RESTS_AFTER or not e.in_flight)]
         usable = [e for e in usable if all(e is not w for w in without)]
         if any(e.nonsense < RESTS_AFTER for e in usable):
             usable = [e for e in usable if e.nonsense < RESTS_AFTER or (not e.in_flight and now >= e.shunned_until)]
-        return min([e for e in usable if e is not last] or usable, key=lambda e: e.in_flight, default=None)
+        usable = [e for e in usable if e is not last] or usable
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        best = min((e.seconds for e in usable if e.seconds), default=1.0)
+        lags = [e.lag(now) or best for e in usable]  # who is not known is as good as the best, until it shows
+        if subject and last is None:
+            home = max(range(len(usable)), key=lambda i: hashlib.blake2b(f"{subject} {usable[i].url}".encode()).digest())
+            share = (1 + sum(e.in_flight for e in usable)) / lags[home] / sum(1 / lag for lag in lags)
+            if usable[home].in_flight < MOST_OF_SHARE * share:
+                return usable[home]
+        return min(zip(usable, lags, strict=True), key=lambda pair: (pair[0].in_flight + 1) * pair[1])[0]
 
     def note_answer(self, endpoint: Endpoint, sane: bool) -> None:
         """An endpoint answered. sane: with an answer."""
@@ -237,7 +275,7 @@ class Transport:
         call, body, tries, first_failed = open_request.call, open_request.body(), 0, 0.0
         endpoint, refused_by, refusal = None, [], None
         while True:
-            endpoint = pool.pick(time.monotonic(), refused_by, endpoint)
+            endpoint = pool.pick(time.monotonic(), refused_by, endpoint, open_request.request.subject)
             if endpoint is None:
                 if refusal:
                     return refusal
@@ -251,6 +289,7 @@ class Transport:
                 row = open_request.judge(answer).row
             if answer and row.outcome is not Outcome.PASSING:
                 pool.note_answer(endpoint, sane=row.outcome is Outcome.ANSWERED)
+                endpoint.note_seconds(time.monotonic() - sent)
                 pool.throttle.note_success()
                 return answer
             what = _describe(pool, said)
@@ -292,7 +331,8 @@ class Transport:
             self._session = open_session(self._config.timeout_s)
         if endpoint.failures >= RESTS_AFTER:
             endpoint.rest(time.monotonic())  # this request is the one that looks; others wait for what it finds
-        endpoint.in_flight += 1
+        request = object()
+        endpoint.under_way[request] = endpoint.used = time.monotonic()
         try:
             async with self._session.post(
                 endpoint.url, data=body, headers=pool.access.headers, allow_redirects=False
@@ -305,7 +345,7 @@ class Transport:
         except (aiohttp.ClientError, OSError, ValueError) as e:  # aiohttp gives ValueError for an address that is none
             return Said(None, "broken connection", f"{type(e).__name__}: {e}"), 0.0
         finally:
-            endpoint.in_flight -= 1
+            del endpoint.under_way[request]
         return read_response(response.status, raw, pool.model.name), read_wait(response.headers)
 
     async def _wait_for_endpoint(self, pool: Pool, call: Call) -> None:

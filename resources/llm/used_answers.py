@@ -5,7 +5,6 @@ What belongs here: noting and listing. What does not: keeping the list with a sn
 
 from __future__ import annotations
 
-import io
 import tempfile
 import threading
 
@@ -16,20 +15,19 @@ class UsedAnswers:
     """The answers used so far, in order of use. Safe to share between threads."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file = tempfile.TemporaryFile("a+b")  # noqa: SIM115
+        self._size = 0
         self._guard = threading.Lock()
 
     def note(self, answer: Answer) -> None:
         """Add an answer, as often as it is used."""
         entry = bytes.fromhex(answer.key) + answer.digest
         with self._guard:
-            self._file.seek(0, io.SEEK_END)
-            self._file.write(entry)
+            self._size += self._file.write(entry)
 
     def mark(self) -> int:
         """A mark to give to `since`."""
-        with self._guard:
-            return self._file.seek(0, io.SEEK_END)
+        return self._size
 
     def since(self, mark: int) -> bytes:
         """Key and digest (32 bytes each) of every answer noted since the mark."""

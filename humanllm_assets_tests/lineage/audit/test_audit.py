@@ -24,6 +24,7 @@ from humanllm_assets.lineage.removal.takedown import find_holdings
 from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.sql import Column
 from humanllm_assets_tests.lineage.audited import EVERYTHING, RECIPE, Audited
+from resources.llm.journal import COLUMNS, bind_row
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +111,12 @@ def test_a_pointer_that_names_nothing_is_one_sentence(copy):
 
 @pytest.mark.parametrize("forge_hash", [False, True])
 def test_an_edited_journal_answer_is_named_even_with_its_own_hash_edited(copy, forge_hash):
-    import hashlib
-
     path = copy.home.root / "journal" / "answers.sqlite"
     with sqlite3.connect(path) as db:
         db.execute("update answers set content = 'forged' where item_key = 'a'")
         if forge_hash:
-            db.execute("update answers set content_sha256 = ? where item_key = 'a'", [hashlib.sha256(b"forged").hexdigest()])
+            (row,) = db.execute(f"select {', '.join(COLUMNS)} from answers where item_key = 'a'")
+            db.execute("update answers set row_sha256 = ? where item_key = 'a'", [bind_row(row)])
     db.close()
     assert set(damage(copy)) == {"journal/answers.sqlite"}
 

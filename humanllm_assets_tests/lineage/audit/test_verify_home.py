@@ -292,7 +292,7 @@ def test_an_answer_that_was_planted_changes_the_anchor_and_without_its_hash_is_n
     journal.close()
     assert copy.verify().anchor != before.anchor
     with sqlite3.connect(journal.path) as db:
-        db.execute("update answers set row_sha256 = '' where key = ?", ["e" * 64])
+        db.execute("update answers set row_sha256 = '' where key = ?", [b"\xee" * 32])
     db.close()
     assert copy.wrong() == {"journal/answers.sqlite"}
 
