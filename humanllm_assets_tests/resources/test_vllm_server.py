@@ -14,7 +14,7 @@ import pytest
 import resources.llm.local_servers
 from humanllm_assets_tests.resources.engine_helpers import make_requests, make_role
 from resources.llm.engine import Engine
-from resources.llm.local_servers import LocalServers, ServerError, server_command, stop_all
+from resources.llm.local_servers import LocalServers, ServerError, is_bfloat16_slow, server_command, stop_all
 from resources.llm.server_folder import ServerState
 from resources.llm.supervisor import explain_failure
 from resources.models import ModelError
@@ -156,3 +156,18 @@ def test_root_error_is_found_below_the_ones_that_wrap_it() -> None:
 
 def test_extra_arguments_come_last() -> None:
     assert server_command("a", Path("a"), 100, 1, ["--max-num-seqs", "8"])[-2:] == ["--max-num-seqs", "8"]
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "slow"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx avx2 fma\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", False),
+        (None, False),
+    ],
+)
+def test_bfloat16_is_slow_where_the_processor_says_so(tmp_path: Path, cpuinfo: str | None, slow: bool) -> None:
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert is_bfloat16_slow(tmp_path / "cpuinfo") == slow
