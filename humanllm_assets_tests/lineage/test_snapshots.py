@@ -156,3 +156,28 @@ def test_what_is_not_published_is_found_among_the_snapshots_kept(tmp_path):
     }
     shutil.rmtree(first.folder)
     assert [s.data_version for s in world.store.all("raw", "a")] == [world.store.published("raw", "a").data_version]
+
+
+@pytest.mark.parametrize("rival", [True, False])
+def test_a_snapshot_that_another_process_made_first_is_taken_and_a_full_disk_is_an_error(tmp_path, monkeypatch, rival):
+    world = World(tmp_path)
+    world.run_all()
+    first = world.store.published("scaled", "a")
+    writer, hidden = world.store.begin("scaled", "a", {"rows": NUMBERS}), tmp_path / "hidden"
+    writer.write("rows", pq.read_table(first.path("rows")).to_pylist())
+    with duckdb.connect() as con:
+        writer.seal(con)
+    first.folder.rename(hidden)
+
+    def refuse(source, target):
+        if rival:
+            shutil.copytree(hidden, target)
+        raise OSError("no room")
+
+    monkeypatch.setattr("os.rename", refuse)
+    if rival:
+        found = world.store.add(writer, first.manifest)
+        assert found.folder == first.folder and found.path("rows").is_file() and not writer.folder.exists()
+    else:
+        with pytest.raises(OSError, match="no room"):
+            world.store.add(writer, first.manifest)

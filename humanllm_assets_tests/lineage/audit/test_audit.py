@@ -414,6 +414,10 @@ def test_a_difference_is_said_by_field_data_and_ids(made, monkeypatch, indexed):
     }
     assert ("filtered_reddit", "one") in {(u["asset"], u["partition"]) for u in found["upstream"]}
     assert ("raw_reddit", "one") not in {(u["asset"], u["partition"]) for u in found["upstream"]}
+    (changed,) = [u for u in found["upstream"] if (u["asset"], u["partition"]) == ("filtered_reddit", "one")]
+    kept = {s.data_version: s.manifest.counts.kept for s in made.store.all("filtered_reddit", "one")}
+    assert (changed["kept_before"], changed["kept_after"]) == (kept[changed["before"]], kept[changed["after"]])
+    assert changed["kept_before"] == changed["kept_after"] + 1
     sides = []
     for version in (old, current):
         snapshot = resolve(made.store, f"{RECIPE}@{version}").snapshot
