@@ -170,7 +170,8 @@ def _writing_prompts(kinds: Sequence[ItemKind]) -> dict[str, Prompt]:
 
 def _gate_identity(profile: Profile, kinds: Sequence[ItemKind]) -> dict[str, Any]:
     """What decides which items are stopped before they are judged."""
-    return profile.thresholds.gates.only(GATES) | {"prompts": {k: p.identity for k, p in _writing_prompts(kinds).items()}}
+    texts = {k: {**p.identity, "schema": None} for k, p in _writing_prompts(kinds).items()}  # an echo is one of the text
+    return profile.thresholds.gates.only(GATES) | {"prompts": texts}
 
 
 def _calibrate(step: Step) -> None:

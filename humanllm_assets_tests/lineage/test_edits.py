@@ -177,7 +177,7 @@ EDITS = [
         replace("max_stopped: 0.9", "max_stopped: 0.9\n    markup: 1"),
         ("filtered_*", *JUDGED),
     ),
-    Edit("gate that only warns", PROFILE, replace("unknown_names, near_duplicate]", "unknown_names]"), JUDGED),
+    Edit("gate that only warns", PROFILE, replace("near_duplicate, markup]", "markup]"), JUDGED),
     Edit("share that gates may stop", PROFILE, replace("max_stopped: 0.9", "max_stopped: 0.8"), ("qc_scores",)),
     Edit("words that survive rewriting", PROFILE, replace("min_kept: 0.2", "min_kept: 0.3"), ("filtered_*",)),
     Edit("duplicates", "humanllm_assets/quality/gates.py", replace("greatest(1, ", "greatest(2, "), JUDGED),
