@@ -149,7 +149,7 @@ def find_annotations(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]
     return found
 
 
-def find_files(group: dict) -> list[Path]:
+def find_files(group: dict, tests: Sequence[str]) -> list[Path]:
     """The modules of a group.
 
     Raises:
@@ -161,7 +161,7 @@ def find_files(group: dict) -> list[Path]:
         if not matches:
             raise SystemExit(f"benchmarks/mutants.toml: no module matches `{pattern}` of group `{group['name']}`")
         found += [path for path in matches if path.name != "__init__.py"]
-    if missing := [t for t in (*group["tests"], *group["wider"]) if not (ROOT / "humanllm_assets_tests" / t).exists()]:
+    if missing := [t for t in tests if not (ROOT / "humanllm_assets_tests" / t).exists()]:
         raise SystemExit(f"benchmarks/mutants.toml: {', '.join(missing)} of group `{group['name']}` is not there")
     return found
 
@@ -172,8 +172,9 @@ def list_mutants(config: dict, only: str) -> Iterator[Mutant]:
     for group in config["group"]:
         if only not in group["name"]:
             continue
-        tests, wider = (tuple(f"humanllm_assets_tests/{t}" for t in group[which]) for which in ("tests", "wider"))
-        for path in find_files(group):
+        named = group["tests"], config["wider"][group["wider"]]
+        tests, wider = (tuple(f"humanllm_assets_tests/{t}" for t in some) for some in named)
+        for path in find_files(group, [*named[0], *named[1]]):
             text = path.read_text(encoding="utf-8")
             lines, annotations, tree = text.splitlines(), find_annotations(text), get_ast(text)
             for name, operator in operators.items():

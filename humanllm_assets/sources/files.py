@@ -271,7 +271,7 @@ def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
         if first:
             block, first = block.removeprefix(UTF8_BOM), False
         if not size:
-            block = block.lstrip(b" \t\r\x0b\x0c")
+            block = block.lstrip(_BLANKS_IN_LINE)
         end = block.find(b"\n")
         if end < 0:
             started = _keep(started, size, block)
@@ -285,7 +285,7 @@ def _whole_lines(stream: Iterator[bytes]) -> Iterator[bytes | LongLine]:
         last = block.rfind(b"\n") + 1
         if last > begin:
             yield b"".join([*started, block[begin:last]])
-        rest = block[last:].lstrip(b" \t\r\x0b\x0c")
+        rest = block[last:].lstrip(_BLANKS_IN_LINE)
         started, size = [rest], len(rest)
     if size > LONG_LINE_BYTES:
         yield LongLine(b"".join(started), size)
@@ -340,7 +340,8 @@ def _is_blank(block: bytes, begin: int, end: int) -> bool:
     return block[begin] in _BLANKS and block[begin:end].isspace()
 
 
-_BLANKS = frozenset(b" \t\n\r\x0b\x0c")
+_BLANKS_IN_LINE = b" \t\r\x0b\x0c"
+_BLANKS = frozenset(b"\n" + _BLANKS_IN_LINE)
 
 
 def decode(data: bytes) -> str:

@@ -133,15 +133,14 @@ def _define_part(con: duckdb.DuckDBPyConnection, source: str, slice_name: str, s
     given = {**shape.columns, "source": literal(source), "slice": literal(slice_name), "row_no": "row_no", "n_chars": "0"}
     given["line"] = f"row_no & {(1 << LINE_BITS) - 1}"
     columns = ", ".join(f"CAST({given.get(name, 'NULL')} AS {kind}) AS {name}" for name, kind in RAW_COLUMNS.items())
-    con.execute(f"""
-        CREATE OR REPLACE TEMP MACRO raw_part_of(rows) AS TABLE
-        SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key)
-        FROM (SELECT {columns} FROM chunk SEMI JOIN query_table(rows) USING (row_no))
-    """)
-    con.execute(f"""
-        CREATE OR REPLACE TEMP VIEW raw_part AS
-        SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key) FROM (SELECT {columns} FROM chunk)
-    """)
+    for name, rows in (
+        ("VIEW raw_part AS", "chunk"),
+        ("MACRO raw_part_of(rows) AS TABLE", "chunk SEMI JOIN query_table(rows) USING (row_no)"),
+    ):
+        con.execute(f"""
+            CREATE OR REPLACE TEMP {name}
+            SELECT * REPLACE (length(text) AS n_chars, md5_number_lower(text) AS text_key) FROM (SELECT {columns} FROM {rows})
+        """)
 
 
 def _put_aside(con: duckdb.DuckDBPyConnection, bad: Sequence[BadRow], quarantine: str) -> None:

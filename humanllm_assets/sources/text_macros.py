@@ -50,8 +50,6 @@ CREATE OR REPLACE TEMP MACRO plain_text(x) AS  -- of item metadata: a string or 
         regexp_replace(mended_text(
             CASE WHEN x LIKE '[%' AND json_valid(x) THEN array_to_string(from_json(x, '["VARCHAR"]'), ' ') ELSE x END),
             '<(/?[a-zA-Z]|!--)[^<>]*>', ' ', 'g'), '[\\s\\x{{85}}\\p{{Z}}]+', ' ', 'g')), '') END;
-CREATE OR REPLACE TEMP MACRO trimmed(x, characters) AS  -- ten times as fast as trim
-    regexp_replace(regexp_replace(x, '^[' || characters || ']+', ''), '[' || characters || ']+$', '');
 CREATE OR REPLACE TEMP MACRO unix_time(x) AS  -- seconds or milliseconds since 1970, as any kind of number or string, or 2020-01-31T12:00:00Z; UTC
     CASE WHEN contains(x, 'T') AND regexp_full_match(x, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(\\.[0-9]+)?Z')
     THEN TRY_CAST(rtrim(x, 'Z') AS TIMESTAMP) ELSE make_timestamp(CAST(TRY_CAST(x AS DOUBLE) * CASE

@@ -268,25 +268,23 @@ class Journal:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The stored answers among `keys`."""
-        wanted, found = list(map(bytes.fromhex, dict.fromkeys(keys))), {}
-        for start in range(0, len(wanted), _IN_ONE_QUERY):
-            part = wanted[start : start + _IN_ONE_QUERY]
-            with self._lock:
-                rows = self._db.execute(f"SELECT {_ALL} FROM answers WHERE key IN ({','.join('?' * len(part))})", part).fetchall()
-            with self._explain_damage():
-                answers = [_read_answer(row) for row in rows]
-            found.update((answer.key, answer) for answer in answers)
-        return found
+        rows = list(self._select(_ALL, keys))
+        with self._explain_damage():
+            return {answer.key: answer for answer in map(_read_answer, rows)}
 
     def known(self, keys: Iterable[str]) -> set[str]:
         """Which of `keys` have an answer; for cost forecasts."""
-        wanted, found = list(map(bytes.fromhex, dict.fromkeys(keys))), set()
+        return {key.hex() for (key,) in self._select("key", keys)}
+
+    def _select(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        wanted = list(map(bytes.fromhex, dict.fromkeys(keys)))
         for start in range(0, len(wanted), _IN_ONE_QUERY):
             part = wanted[start : start + _IN_ONE_QUERY]
             with self._lock:
-                rows = self._db.execute(f"SELECT key FROM answers WHERE key IN ({','.join('?' * len(part))})", part).fetchall()
-            found.update(key.hex() for (key,) in rows)
-        return found
+                rows = self._db.execute(
+                    f"SELECT {columns} FROM answers WHERE key IN ({','.join('?' * len(part))})", part
+                ).fetchall()
+            yield from rows
 
     def put(self, answer: Answer) -> Answer:
         """Store an answer and return the one that is kept: when another process was first, its answer."""
