@@ -18,5 +18,6 @@ def test_every_prompt_decides_an_asset(tmp_path):
     }
     files = {str(path.relative_to(PROMPTS).with_suffix("")) for path in PROMPTS.rglob("*.md")}
     assert set().union(*named.values()) == files
-    assert named["qc_scores"] == {kind.judge_prompt for kind in ITEM_KINDS}
+    # what judges an item, and what wrote it: an echo of that is stopped before a judge is asked
+    assert named["qc_scores"] == {prompt for kind in ITEM_KINDS for prompt in (kind.judge_prompt, kind.prompt)}
     assert named["user_profiles"] == {kind.prompt for kind in USER_TEXTS}
