@@ -224,7 +224,9 @@ class Role(Strict):
     repetition_penalty: float = 1.0
     max_tokens: int = 1024
     max_input_tokens: int = 6144  # user text beyond this is cut, from the oldest record
-    max_field_chars: int | None = None  # upper bound of every generated string field; null = what the schema says
+    # A decoder closes every text of an answer here, and the answer counts as cut off; null = `max_tokens` alone ends it. Larger
+    # bounds make a server's every token many times slower.
+    max_field_chars: int | None = Field(default=None, ge=1, le=4000)
     seed: int = 0
     attempts: int = 3  # a cut-off or invalid reply is asked again this often in all, with a larger budget and another seed
 

@@ -78,6 +78,7 @@ class Users(Strict):
     persona_share: float = Field(
         default=0.7, gt=0, le=1
     )  # the first share of a user's records, by time, feeds P1-P4; later ones are targets
+    qa_per_kind: int = Field(default=2, ge=1, le=8)  # B1: triplets of each kind from a record; the paper says "several"
     qa_targets_only: bool = False  # B1 only for targets, the ones that T3 can ask about; the paper asks about every record
 
 
@@ -87,7 +88,7 @@ class Words(Strict):
     persona_max: int = 100
     profile_min: int = 100
     profile_max: int = 400
-    min_share_within: float = 0.9  # contract: at least this share of the items respects its limits
+    min_share_within: Share = 0.9  # contract: at least this share of the texts keeps them, after being asked again
 
 
 class Qc(Strict):

@@ -15,8 +15,11 @@ from humanllm_assets.lineage.nodes import Step
 from resources.llm.requests import LLMReply, LLMRequest
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from resources.llm.asker import Asker
     from resources.profile import Role
+    from resources.prompting.lengths import Words
     from resources.prompting.prompts import Prompt
 
 Row = dict[str, Any]
@@ -107,12 +110,15 @@ class Question:
     values: dict[str, Any]  # of the template
     row: Any
     logprobs: int = 0  # alternatives of the first token to report; a free text then comes as `Ranked`
+    words: Words | None = None  # how many the answer may have
+    schema: type[BaseModel] | None = None  # of the answer, where it is narrower than the prompt's own
 
     @property
     def request(self) -> LLMRequest:
         """What the engine is asked."""
         messages = self.prompt.render(**self.values)
-        return LLMRequest(self.key, messages, self.prompt.schema, self.subject, self.logprobs, self.prompt.name)
+        schema = self.schema or self.prompt.schema
+        return LLMRequest(self.key, messages, schema, self.subject, self.logprobs, self.prompt.name, self.words)
 
 
 @dataclass(frozen=True)

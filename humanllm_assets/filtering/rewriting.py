@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.text_faults import (
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
 
 class Rewritten(BaseModel):
-    """F5. The upper bound is far above the longest Reddit post that fits the rewriter's input limit."""
+    """F5."""
 
     model_config = ConfigDict(extra="forbid")
-    text: str = Field(max_length=40_000)
+    text: str
 
 
 class Labelled(BaseModel):

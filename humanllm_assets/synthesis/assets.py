@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from humanllm_assets.asking.identity import llm_identity
@@ -11,17 +13,19 @@ from humanllm_assets.contracts.suite import Contract, Lists
 from humanllm_assets.lineage.nodes import Node
 from humanllm_assets.partitions import Partitions
 from humanllm_assets.synthesis.scenarios import write_scenarios
-from humanllm_assets.synthesis.social_qa import write_social_qa
+from humanllm_assets.synthesis.social_qa import REFINEMENT, write_social_qa
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA
 from resources.item_kinds import ITEM_KINDS, QA, SCENARIO, USER_TEXTS, IncompleteKind, ItemKind, list_kinds
+from resources.prompting.lengths import Words
 from resources.prompting.prompts import Prompt, PromptError
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
     from resources.profile import Profile
+    from resources.thresholds import Thresholds
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
@@ -52,33 +56,33 @@ def check_kinds(kinds: Sequence[ItemKind]) -> None:
             )
 
 
-def _use_user_sets(step: Step) -> None:
-    """Tables `user_records` and `dropped_users` from the source's filtered records, and their measures."""
+def _use_user_sets(step: Step) -> int:
+    """Tables `user_records` and `dropped_users` from the source's filtered records, and their measures; how many users there are."""
     step.measures["records_in_several_slices"] = step.records("records", f"filtered_{step.partition}")
     user_sets(step.con, step.profile.thresholds.users)
     users, dropped = step.con.execute(
         "select (select count(distinct user_id) from user_records), (select count(*) from dropped_users)"
     ).fetchall()[0]
     step.measures |= {"users": users, "users_with_too_few_records": dropped}
+    return users
 
 
 # ---- user_profiles ---------------------------------------------------------------------------------------------------
 
 
 def user_text_lists(kinds: Sequence[ItemKind]) -> Lists:
-    """The lists that the contract of user_profiles reads: the kinds, and those with a limit of length."""
+    """The lists that the contract of user_profiles reads: the kinds."""
+    return {"kinds": [{"kind": k.name} for k in kinds]}
 
-    def limit(value: int | str | None) -> object:
-        return {"$PARAMETER": value} if isinstance(value, str) else value
 
-    return {
-        "kinds": [{"kind": k.name} for k in kinds],
-        "lengths": [
-            {"kind": k.name, "number": k.number, "shortest": limit(k.shortest), "longest": limit(k.longest)}
-            for k in kinds
-            if k.shortest is not None or k.longest is not None
-        ],
-    }
+def find_word_limits(kinds: Sequence[ItemKind], thresholds: Thresholds) -> dict[str, Words]:
+    """The limits in words of the kinds that have any, by kind, as the thresholds have them."""
+
+    def number(limit: int | str | None) -> int | None:
+        return attrgetter(limit)(thresholds) if isinstance(limit, str) else limit
+
+    limits = {kind.name: Words(number(kind.shortest), number(kind.longest)) for kind in kinds}
+    return {name: words for name, words in limits.items() if words != Words()}
 
 
 def _declare_user_profiles(profile: Profile, parts: Partitions) -> Node:
@@ -93,7 +97,8 @@ def _declare_user_profiles(profile: Profile, parts: Partitions) -> Node:
         deps=tuple(parts.slices_of("filtered")),
         identity=lambda partition: {
             "synthesizer": llm_identity(profile, "synthesizer", [k.prompt for k in USER_TEXTS]),
-            "users": profile.thresholds.users.model_dump(exclude={"qa_targets_only"}),
+            "users": profile.thresholds.users.model_dump(include={"min_records", "persona_share"}),
+            "words": {kind: asdict(words) for kind, words in find_word_limits(USER_TEXTS, profile.thresholds).items()},
         },
         compute=_user_profiles,
         contract=Contract.load("user_profiles", profile.thresholds, lists=user_text_lists(USER_TEXTS)),
@@ -102,11 +107,15 @@ def _declare_user_profiles(profile: Profile, parts: Partitions) -> Node:
 
 
 def _user_profiles(step: Step) -> None:
-    _use_user_sets(step)
+    users = _use_user_sets(step)
     prompts = {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}
-    counts = write_profiles(step.con, step.engine, step.profile.roles["synthesizer"], prompts, step.write, step.log)
+    words = find_word_limits(USER_TEXTS, step.profile.thresholds)
+    counts = write_profiles(step.con, step.engine, step.profile.roles["synthesizer"], prompts, words, step.write, step.log)
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     llm_measures(step, counts)
+    limited = users * len(words)
+    outside = counts.dropped["llm_failed:wrong_length"]
+    step.measures["share_within_words"] = 1 - outside / limited if limited else 1.0
 
 
 # ---- scenarios -------------------------------------------------------------------------------------------------------
@@ -123,7 +132,7 @@ def _declare_scenarios(profile: Profile, parts: Partitions) -> Node:
         deps=tuple(parts.slices_of("filtered", parts.scenario_sources)),
         identity=lambda partition: {
             "synthesizer": llm_identity(profile, "synthesizer", [SCENARIO.prompt]),
-            "users": profile.thresholds.users.model_dump(exclude={"qa_targets_only"}),
+            "users": profile.thresholds.users.model_dump(include={"min_records", "persona_share"}),
         },
         compute=_scenarios,
         contract=Contract.load("scenarios", profile.thresholds),
@@ -153,7 +162,7 @@ def _declare_social_qa(profile: Profile, parts: Partitions) -> Node:
         partitions=parts.scenario_sources,
         deps=tuple(parts.slices_of("filtered", parts.scenario_sources)),
         identity=lambda partition: {
-            "synthesizer": llm_identity(profile, "synthesizer", [QA.prompt]),
+            "synthesizer": llm_identity(profile, "synthesizer", [QA.prompt, REFINEMENT]),
             "users": profile.thresholds.users,
         },
         compute=_social_qa,
@@ -168,10 +177,10 @@ def _social_qa(step: Step) -> None:
         step.con,
         step.engine,
         step.profile.roles["synthesizer"],
-        Prompt.load(QA.prompt),
+        {"triplets": Prompt.load(QA.prompt), "refinement": Prompt.load(REFINEMENT)},
+        step.profile.thresholds.users,
         step.write,
         step.log,
-        targets_only=step.profile.thresholds.users.qa_targets_only,
     )
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     llm_measures(step, counts)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humanllm_assets.asking.questions import Failed, Log, Sink, Tally, Write, replies
 from humanllm_assets.synthesis.records import ask_about_records
+from resources.prompting.lengths import count_words
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,9 +22,9 @@ class Scenario(BaseModel):
     """E1: the answer to one record."""
 
     model_config = ConfigDict(extra="forbid")
-    background: str = Field(min_length=40, max_length=800)
-    characters: str = Field(min_length=20, max_length=800)
-    plots: str = Field(min_length=80, max_length=2400)
+    background: str = Field(min_length=40)
+    characters: str = Field(min_length=20)
+    plots: str = Field(min_length=80)
 
 
 def write_scenarios(
@@ -48,7 +49,7 @@ def write_scenarios(
                 counts.dropped[f"llm_failed:{value.reason}"] += 1
                 continue
             parts = {name: text.strip() for name, text in value.model_dump().items()}
-            n_words = sum(len(text.split()) for text in parts.values())
+            n_words = sum(count_words(text) for text in parts.values())
             counts.kept += 1
             sink.add("items", {"item_id": question.key, **question.row, **parts, "n_words": n_words})
     return counts.check()

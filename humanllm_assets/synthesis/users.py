@@ -20,6 +20,7 @@ from humanllm_assets.asking.questions import Failed, Log, Question, Sink, Tally,
 from humanllm_assets.asking.record_text import record_text
 from humanllm_assets.asking.texts import records_text
 from humanllm_assets.sql import read_rows
+from resources.prompting.lengths import Words, count_words
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from resources.llm.asker import Asker
     from resources.profile import Role
     from resources.prompting.prompts import Prompt
-
-# Bounds are in characters because a constrained decoder counts characters: an English word takes about 6 of them. They keep a
-# small model from rambling; the word limits of the paper are contracts (`resources/item_kinds.py`).
 
 
 class UserText(BaseModel):
@@ -53,23 +51,23 @@ class OneText(UserText):
 
 
 class Persona(OneText):
-    """P1, fewer than 100 words."""
+    """P1; the limits in words stand in `resources/item_kinds.py`, here and below."""
 
-    text: str = Field(min_length=60, max_length=700)
+    text: str = Field(min_length=60)
 
 
 class UserProfile(OneText):
-    """P2, 100 to 400 words."""
+    """P2."""
 
-    text: str = Field(min_length=300, max_length=2600)
+    text: str = Field(min_length=60)
 
 
 class Story(BaseModel):
     """One life story of P3."""
 
     model_config = ConfigDict(extra="forbid")
-    summary: str = Field(min_length=20, max_length=300)
-    story: str = Field(min_length=80, max_length=1800)
+    summary: str = Field(min_length=20)
+    story: str = Field(min_length=80)
 
 
 class Stories(UserText):
@@ -85,11 +83,17 @@ class Stories(UserText):
 class WritingStyle(OneText):
     """P4, how the person writes."""
 
-    text: str = Field(min_length=60, max_length=1200)
+    text: str = Field(min_length=60)
 
 
 def write_profiles(
-    con: duckdb.DuckDBPyConnection, engine: Asker, role: Role, prompts: Mapping[str, Prompt], write: Write, log: Log
+    con: duckdb.DuckDBPyConnection,
+    engine: Asker,
+    role: Role,
+    prompts: Mapping[str, Prompt],
+    words: Mapping[str, Words],
+    write: Write,
+    log: Log,
 ) -> Tally:
     """The texts about every user of `user_records`, from the records of part `persona` in chronological order (P5).
 
@@ -99,6 +103,7 @@ def write_profiles(
 
     Args:
         prompts: by item kind; the schema of each is a `UserText`.
+        words: by item kind, for those with a limit; a text that does not keep it after being asked again is no item.
     """
     counts = Tally()
 
@@ -116,7 +121,8 @@ def write_profiles(
             for kind, prompt in prompts.items():
                 counts.rows_in += 1
                 counts.cut_texts += shown.was_cut
-                yield Question(f"{user_id}#{kind}", user_id, prompt, {"records": shown.text}, {**item, "kind": kind})
+                values, row = {"records": shown.text}, {**item, "kind": kind}
+                yield Question(f"{user_id}#{kind}", user_id, prompt, values, row, words=words.get(kind))
 
     with Sink(write) as sink:
         for question, value in replies(engine, role, questions(), counts, sink, label="profiles", log=log):
@@ -125,5 +131,5 @@ def write_profiles(
                 continue
             text = value.as_text()
             counts.kept += 1
-            sink.add("items", {"item_id": question.key, **question.row, "text": text, "n_words": len(text.split())})
+            sink.add("items", {"item_id": question.key, **question.row, "text": text, "n_words": count_words(text)})
     return counts.check()

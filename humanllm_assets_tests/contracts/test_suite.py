@@ -146,7 +146,7 @@ def test_descriptions_say_the_rules_with_their_numbers() -> None:
     assert "records.n_chars >= 300" in Contract.load("eligible", Thresholds(), "reddit").describe("critical")
     assert "scores.overall > 8 where kept = true" in examples.load("qc_scores").describe("critical")
     words = examples.load("user_profiles").describe("warning")
-    assert "items.n_words >= 100 and <= 400 for at least 90% of the rows where kind = profile" in words
+    assert "measures.share_within_words >= 0.9" in words
 
 
 def test_the_contract_asks_of_each_kind_the_metrics_that_it_declares() -> None:

@@ -21,7 +21,7 @@ from humanllm_assets.quality.assets import qc_lists
 from humanllm_assets.quality.judge import judge_items
 from humanllm_assets.sql import Table, arrow_schema
 from humanllm_assets.synthesis.assets import check_kinds as check_written
-from humanllm_assets.synthesis.assets import user_text_lists
+from humanllm_assets.synthesis.assets import find_word_limits, user_text_lists
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import OneText, write_profiles
 from humanllm_assets.tables import GATE_MEASURES, PROFILES, SCORES
@@ -31,6 +31,7 @@ from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.home import Home
 from resources.item_kinds import ITEM_KINDS, IncompleteKind, ItemKind
 from resources.profile import load_profile
+from resources.prompting.lengths import Words
 from resources.prompting.prompts import PROMPTS, Prompt
 from resources.thresholds import Gates, Qc, Thresholds, Users
 
@@ -95,7 +96,7 @@ def test_a_kind_that_is_only_declared_is_written_judged_and_checked(folder: Path
     user_sets(con, Users())
     engine, written, judged = ScriptedEngine(answer), Tables(), Tables()
     prompts = {k.name: Prompt.load(k.prompt) for k in KINDS if k.about_user}
-    write_profiles(con, engine, ROLE, prompts, written, lambda _: None)  # type: ignore[arg-type]
+    write_profiles(con, engine, ROLE, prompts, {}, written, lambda _: None)  # type: ignore[arg-type]
     items = written.rows("items")
     assert {i["kind"] for i in items} == {"persona", "profile", "stories", "style", "interests"}
     assert next(i for i in items if i["kind"] == "interests")["text"] == "lakes and kettles, more than cities"
@@ -111,7 +112,7 @@ def test_a_kind_that_is_only_declared_is_written_judged_and_checked(folder: Path
     contract = Contract.load("user_profiles", Thresholds(), lists=user_text_lists(users))
     found = check_rows(contract, "items", PROFILES, items, tmp_path)
     assert found["items.kind"].status == found["items.interests_of_every_user"].status == "pass"
-    assert found["items.interests_words"].status == "fail"  # six words, and it declares at most five
+    assert find_word_limits(users, Thresholds())["interests"] == Words(longest=5)
     without = check_rows(contract, "items", PROFILES, [i for i in items if i["kind"] != "interests"], tmp_path)
     assert without["items.interests_of_every_user"].status == "fail"
 

@@ -12,6 +12,7 @@ from resources.llm.open_request import Call, OpenRequest
 from resources.llm.outcomes import BODIES, FINISHES, TABLE, Outcome, Row, find_row
 from resources.llm.responses import Said, is_same_model, read_response, read_words, strip_thoughts
 from resources.profile import PROJECT_ROOT
+from resources.prompting.lengths import Words
 
 VALID = '{"reason": "He walks a dog every day.", "score": 8}'
 
@@ -68,7 +69,11 @@ EXAMPLES: list[tuple[tuple[str, str, str], Any, list[tuple[int | None, Any]]]] =
         JSON,
         [text("Sure!"), text('{"score": 8}'), text("{}"), text(f"{VALID} Done."), text(f"```json\n{VALID}\n```")],
     ),
+    (("200", "cut at a bound", "end"), JSON, [text(VALID.replace("He", "He" * 12))]),
+    (("200", "of another length", "end"), JSON, [text(VALID.replace("every day", "all day and all night long"))]),
     (("200", "of the schema", "length"), JSON, [text(VALID, "length")]),
+    (("200", "cut at a bound", "length"), JSON, [text(VALID.replace("He", "He" * 12), "length")]),
+    (("200", "of another length", "length"), JSON, [text(VALID.replace("every day", "all day and all night long"), "length")]),
     (("200", "not of the schema", "length"), JSON, [text(VALID[:20], "length")]),
     (
         ("200", "thoughts", "*"),
@@ -161,7 +166,8 @@ def row_of(status: int | None, body: Any, schema: Any) -> Row:
     if said.body:
         return find_row(said.status, said.body)
     profile = make_profile(["http://127.0.0.1:9"])
-    open_request = OpenRequest(Call(profile.models["m"], make_role(), "test"), next(iter(make_requests(1, schema))))
+    [request] = make_requests(1, schema, words=Words(longest=8))
+    open_request = OpenRequest(Call(profile.models["m"], make_role(max_field_chars=40), "test"), request)
     return open_request.judge(open_request.answer(said)).row
 
 

@@ -1,4 +1,4 @@
-"""E1 and B1: one scenario and three triplets per record, or a failure."""
+"""E1 and B1: one scenario, and triplets of three kinds, per record, or a failure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from humanllm_assets.asking.questions import Tally
 from humanllm_assets.lineage.code_version import module_versions
 from humanllm_assets.synthesis.scenarios import write_scenarios
-from humanllm_assets.synthesis.social_qa import KINDS, write_social_qa
+from humanllm_assets.synthesis.social_qa import KINDS, REFINEMENT, write_social_qa
 from humanllm_assets.synthesis.user_sets import user_sets
-from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables
+from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.llm.requests import LLMRequest
 from resources.prompting.prompts import Prompt
@@ -25,38 +26,67 @@ def answer(request: LLMRequest) -> Any:
     fields = request.schema.model_fields  # type: ignore[union-attr]
     if "plots" in fields:
         return dict.fromkeys(fields, SENTENCE)
-    return {kind: {"scenario": SENTENCE, "question": f"What about {kind}?", "answer": SENTENCE} for kind in KINDS}
+    if "scenarios" in fields:
+        return {"scenarios": [f"{SENTENCE}{line}" for line in user_text(request).splitlines() if line.startswith("Question: ")]}
+    n = user_text(request).count("2 exercises") + 1
+    return {
+        kind: [{"scenario": SENTENCE, "question": f"What about {kind} {i}?", "answer": SENTENCE} for i in range(n)]
+        for kind in KINDS
+    }
 
 
-@pytest.mark.parametrize(
-    ("stage", "name", "ids"),
-    [
-        (write_scenarios, "scenario", {"scenario"}),
-        (write_social_qa, "social_qa", {"qa1", "qa2", "qa3"}),
-    ],
-)
+def make_qa(con: Any, reply: Any = answer, **users: Any) -> tuple[Tally, Tables, ScriptedEngine]:
+    engine, tables = ScriptedEngine(reply), Tables()
+    prompts = {"triplets": Prompt.load("social_qa"), "refinement": Prompt.load(REFINEMENT)}
+    counts = write_social_qa(con, engine, ROLE, prompts, Users(**users), tables, lambda _: None)  # type: ignore[arg-type]
+    return counts, tables, engine
+
+
 @pytest.mark.parametrize(("targets_only", "records"), [(False, {"r0", "r1", "r3"}), (True, {"r3"})])
-def test_every_record_gives_its_items_or_a_failure(
-    stage: Any, name: str, ids: set[str], targets_only: bool, records: set[str]
-) -> None:
+def test_every_record_gives_a_scenario_or_a_failure(targets_only: bool, records: set[str]) -> None:
     con = with_table([record(f"r{i}", day=i) for i in range(4)])
     user_sets(con, Users(persona_share=0.5))
     tables = Tables()
-    engine = ScriptedEngine(answer)
-    counts = stage(con, engine, ROLE, Prompt.load(name), tables, lambda _: None, targets_only=targets_only)
-    assert {i["item_id"] for i in tables.rows("items")} == {f"{r}#{i}" for r in records for i in ids}
-    assert [f["item_id"] for f in tables.rows("failures")] == [f"r2#{name.removeprefix('social_')}"]
+    prompt = Prompt.load("scenario")
+    counts = write_scenarios(con, ScriptedEngine(answer), ROLE, prompt, tables, lambda _: None, targets_only=targets_only)  # type: ignore[arg-type]
+    assert {i["item_id"] for i in tables.rows("items")} == {f"{r}#scenario" for r in records}
+    assert [f["item_id"] for f in tables.rows("failures")] == ["r2#scenario"]
     assert counts.asked == counts.rows_in == len(records) + 1
     assert (counts.kept, counts.dropped) == (len(records), {"llm_failed:invalid": 1})
 
 
-def test_the_kinds_of_a_record_keep_their_order() -> None:
+@pytest.mark.parametrize(("targets_only", "records"), [(False, {"r0", "r1", "r3"}), (True, {"r3"})])
+def test_every_record_gives_its_triplets_or_a_failure(targets_only: bool, records: set[str]) -> None:
+    con = with_table([record(f"r{i}", day=i) for i in range(4)])
+    user_sets(con, Users(persona_share=0.5))
+    counts, tables, _ = make_qa(con, qa_targets_only=targets_only)
+    assert {i["item_id"] for i in tables.rows("items")} == {f"{r}#qa{i}" for r in records for i in range(1, 7)}
+    assert [f["item_id"] for f in tables.rows("failures")] == ["r2#qa"]
+    assert (counts.rows_in, counts.asked) == (len(records) + 1, 2 * len(records) + 1)
+    assert (counts.kept, counts.dropped) == (len(records), {"llm_failed:invalid": 1})
+
+
+def test_the_kinds_of_a_record_keep_their_order_and_get_their_own_refined_scenarios() -> None:
     con = with_table([record(f"r{i}", day=i) for i in range(2)])
     user_sets(con, Users())
-    tables = Tables()
-    write_social_qa(con, ScriptedEngine(answer), ROLE, Prompt.load("social_qa"), tables, lambda _: None)  # type: ignore[arg-type]
-    kinds = {i["item_id"]: i["kind"] for i in tables.rows("items") if i["record_id"] == "r0"}
-    assert kinds == {"r0#qa1": "next_action", "r0#qa2": "mental_state", "r0#qa3": "social_reasoning"}
+    _, tables, engine = make_qa(con, qa_per_kind=2)
+    items = {i["item_id"]: i for i in tables.rows("items") if i["record_id"] == "r0"}
+    kinds = [kind for kind in KINDS for _ in range(2)]
+    assert [items[f"r0#qa{i}"]["kind"] for i in range(1, 7)] == kinds
+    assert all(item["scenario"] == f"{SENTENCE}Question: {item['question']}" for item in items.values())
+    assert {item["question"] for item in items.values()} == {f"What about {kind} {i}?" for kind in KINDS for i in range(2)}
+    shapes = [r.schema.model_json_schema()["properties"] for r in engine.requests]  # type: ignore[union-attr]
+    assert {p["next_action"]["maxItems"] for p in shapes if "next_action" in p} == {2}
+    assert {p["scenarios"]["minItems"] for p in shapes if "scenarios" in p} == {6}
+
+
+def test_a_scenario_that_was_not_refined_is_none() -> None:
+    con = with_table([record(f"r{i}", day=i) for i in range(2)])
+    user_sets(con, Users())
+    counts, tables, _ = make_qa(con, lambda r: Fails("cut_off") if r.key == "r1#refined" else answer(r), qa_per_kind=1)
+    assert {i["record_id"] for i in tables.rows("items")} == {"r0"} and len(tables.rows("items")) == 3
+    assert [(f["item_id"], f["prompt"]) for f in tables.rows("failures")] == [("r1#refined", REFINEMENT)]
+    assert (counts.rows_in, counts.kept, counts.dropped) == (2, 1, {"refining_failed:cut_off": 1})
 
 
 @pytest.mark.parametrize(("one", "others"), [("scenarios", {"social_qa", "users"}), ("social_qa", {"scenarios", "users"})])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from humanllm_assets.asking.record_text import record_text
+from humanllm_assets.synthesis.assets import find_word_limits
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
@@ -16,8 +17,10 @@ from humanllm_assets_tests.filtering.tables import column, record, with_table
 from resources.item_kinds import USER_TEXTS
 from resources.llm.requests import LLMRequest
 from resources.profile import Role
+from resources.prompting.lengths import Words
 from resources.prompting.prompts import Prompt
-from resources.thresholds import Users
+from resources.thresholds import Thresholds, Users
+from resources.thresholds import Words as WordLimits
 
 KINDS = [kind.name for kind in USER_TEXTS]
 LONG = "She likes quiet mornings and writes about them. " * 12
@@ -29,10 +32,10 @@ def answer(request: LLMRequest) -> Any:
     return {"text": LONG}
 
 
-def profiles(con: Any, role: Role = ROLE, reply: Any = answer) -> Any:
+def profiles(con: Any, role: Role = ROLE, reply: Any = answer, words: Any = None) -> Any:
     engine, tables = ScriptedEngine(reply), Tables()
     prompts = {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}
-    counts = write_profiles(con, engine, role, prompts, tables, lambda _: None)  # type: ignore[arg-type]
+    counts = write_profiles(con, engine, role, prompts, words or {}, tables, lambda _: None)  # type: ignore[arg-type]
     return counts, tables, engine
 
 
@@ -110,6 +113,15 @@ def test_a_failed_request_is_a_failure_and_not_an_item() -> None:
     ]
     assert counts.rows_in == len(tables.rows("items")) + len(tables.rows("failures")) == 4
     assert counts.failed == {"user_profile": 1}
+
+
+def test_a_text_is_asked_for_with_the_limits_of_its_kind() -> None:
+    con = with_table([record(f"r{i}", day=i) for i in range(2)])
+    user_sets(con, Users())
+    limits = find_word_limits(USER_TEXTS, Thresholds(words=WordLimits(persona_max=77)))
+    assert limits == {"persona": Words(None, 77), "profile": Words(100, 400)}
+    _, _, engine = profiles(con, words=limits)
+    assert {r.key.split("#")[1]: r.words for r in engine.requests} == {**dict.fromkeys(KINDS), **limits}
 
 
 def test_the_four_prompts_of_a_user_share_their_beginning() -> None:

@@ -10,7 +10,7 @@ import pytest
 from humanllm_assets.filtering.rewriting import Rules, rewrite_and_label
 from humanllm_assets.quality.judge import judge_items
 from humanllm_assets.synthesis.scenarios import write_scenarios
-from humanllm_assets.synthesis.social_qa import write_social_qa
+from humanllm_assets.synthesis.social_qa import REFINEMENT, write_social_qa
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets_tests.filtering.scripted_engine import Tables
@@ -44,9 +44,14 @@ def run_all(engine: Engine) -> list[dict[str, Any]]:
     labels = Labels(keep_quality=["high", "medium", "low"], keep_harmful=["yes", "no"], min_kept=0, max_added=1)
     stage(rewrite_and_label, *filter_prompts, Rules(labels, Gates(warn=list(GATES))), "reddit")
     made = {
-        "profile_items": stage(write_profiles, role, {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}),
+        "profile_items": stage(write_profiles, role, {kind.name: Prompt.load(kind.prompt) for kind in USER_TEXTS}, {}),
         "scenario_items": stage(write_scenarios, role, Prompt.load("scenario")),
-        "qa_items": stage(write_social_qa, role, Prompt.load("social_qa")),
+        "qa_items": stage(
+            write_social_qa,
+            role,
+            {"triplets": Prompt.load("social_qa"), "refinement": Prompt.load(REFINEMENT)},
+            Users(qa_per_kind=1),
+        ),
     }
     import pyarrow as pa
 
@@ -61,7 +66,7 @@ def run_all(engine: Engine) -> list[dict[str, Any]]:
 def test_every_stage_is_served_and_a_rerun_asks_nothing(tmp_path: Path) -> None:
     with DummyServer() as server, make_engine(tmp_path, [server.base_url]) as engine:
         first = run_all(engine)
-        assert [stage["counts"].asked for stage in first][1:] == [4, 4, 4, 20]
+        assert [stage["counts"].asked for stage in first][1:] == [4, 4, 8, 20]
         assert not any(stage["tables"].rows("failures") for stage in first)
         calls = engine.usage.calls
         second = run_all(engine)

@@ -32,6 +32,7 @@ PASSING_FAULTS = ("http_429", "http_500", "http_503", "drop_connection")
 KEPT = 10_000  # of the latest requests, so that memory stays flat
 _OPTION = re.compile(r"^\s*\(?([A-Z])[).:]\s", re.M)
 _ASKS_FOR_LABEL = re.compile(r"\b(letter|label|option|choice|answer)\b", re.I)
+_ASKS_FOR_WORDS = re.compile(r"\b(\d+) to (\d+) words\b")
 _WORD = re.compile(r"[^\W_][\w'’-]*")
 
 
@@ -83,7 +84,7 @@ def make_value(schema: Mapping[str, Any], root: Mapping[str, Any], draw: _Draw, 
     kind = schema.get("type", "object")
     if kind == "string":
         low = schema.get("minLength", 0)
-        high = schema.get("maxLength", max(3 * low, 160))
+        high = schema.get("maxLength", max(3 * low, 160) + 1) - 1  # a text as long as the bound counts as cut off there
         return _words(draw, words, max(low, min(high, 40)), min(high, max(2 * low, 160)))
     if kind in ("integer", "number"):
         low = math.ceil(schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1))
@@ -282,6 +283,12 @@ def answer_to(body: Mapping[str, Any]) -> tuple[str, list[tuple[str, float]]]:
     draw = _Draw(hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest())
     text = next((m["content"] for m in reversed(body["messages"]) if m["role"] == "user"), "")
     words = _WORD.findall(text) or ["nothing"]
+    asks = _ASKS_FOR_WORDS.findall(text)
+    if asks and schema is not None and [*schema.get("properties", {})] == ["text"]:
+        start, count = draw.number(0, len(words) - 1), draw.number(*map(int, asks[-1]))
+        said = " ".join(words[(start + i) % len(words)] for i in range(count))
+        content = orjson.dumps({"text": said[: schema["properties"]["text"].get("maxLength", len(said) + 1) - 1]}).decode()
+        return content, [(content[:1], 0.0)]
     if schema is not None:
         content = orjson.dumps(make_value(schema, schema, draw, words)).decode()
         return content, [(content[:1], 0.0)]

@@ -1,7 +1,7 @@
 """One request on its way to a reply: the question that its attempt asks, the question's key, and the form of the answer.
 
-A cut-off or invalid answer is asked again with a doubled budget and the next seed; each attempt is a question of its own in the
-journal, so a rerun asks nothing.
+A cut-off or invalid answer is asked again with a doubled budget and the next seed, and one of the wrong length with that said to
+the model too; each attempt is a question of its own in the journal, so a rerun asks nothing.
 
 Identity and execution: the question's key (`journal.answer_key`) is made of the model's name and revision, the rendered
 messages, the schema and the sampling. Endpoints, concurrency and everything else in the profile's `engine` section never
@@ -30,19 +30,20 @@ from resources.llm.requests import LLMReply, LLMRequest, UsageStats
 from resources.llm.responses import Said, strip_thoughts
 from resources.profile import Engine as EngineConfig
 from resources.profile import Model, Role
+from resources.prompting.lengths import find_cut, name_fault
 from resources.prompting.prompts import json_schema
 
-LONGEST_SENT_BOUND = 4000  # a larger `maxLength` makes a server's every token many times slower; the answer is checked here
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _ODD_BREAK = re.compile(r"[\x0b\x0c\x85\u2028\u2029]")
 _TO_CLEAN = re.compile(f"{_CONTROL.pattern}|{_ODD_BREAK.pattern}")
 
 
 class Judged(NamedTuple):
-    """What an answer is: the table's row, and the value where it is one."""
+    """What an answer is: the table's row, the value where it is one, and what was wrong with its length, for the next attempt."""
 
     row: Row
     value: BaseModel | str | None
+    fault: str = ""
 
 
 class Form(NamedTuple):
@@ -84,27 +85,11 @@ class Call:
         """The schema that answers must follow; made once, because it costs more than all else that is done to ask a question."""
         if schema not in self._forms:
             wanted = json_schema(schema, self.role.max_field_chars)
-            named = {"name": schema.__name__, "schema": self._relax(wanted), "strict": True}
+            told = _for_openai(wanted) if self.model.dialect == "openai" else wanted
+            named = {"name": schema.__name__, "schema": told, "strict": True}
             sent = orjson.dumps({"type": "json_schema", "json_schema": named})
             self._forms[schema] = Form(canonical_json(wanted), orjson.Fragment(sent))
         return self._forms[schema]
-
-    def _relax(self, node: Any) -> Any:
-        """A schema as the server is told it: without bounds that it has no use for, which are checked here."""
-        if isinstance(node, list):
-            return [self._relax(child) for child in node]
-        if not isinstance(node, dict):
-            return node
-        out = {name: self._relax(child) for name, child in node.items()}
-        if out.get("type") == "string":
-            longest = out.get("maxLength", 0)
-            if isinstance(longest, int) and longest > LONGEST_SENT_BOUND and not self.role.max_field_chars:
-                del out["maxLength"]
-            if self.model.dialect == "openai":
-                out = {name: child for name, child in out.items() if name not in ("minLength", "maxLength")}
-        if self.model.dialect == "openai" and out.get("type") == "object" and isinstance(out.get("properties"), dict):
-            out |= {"additionalProperties": False, "required": list(out["properties"])}
-        return out
 
 
 @dataclass
@@ -118,6 +103,7 @@ class OpenRequest:
     output_tokens: int = 0
     from_journal: bool = True
     prompt_tokens: int = 0  # of the latest attempt, as the server counted them
+    fault: str = ""  # what was wrong with the length of the latest attempt's answer
     _key: str = ""  # of the attempt, once computed
     _judged: tuple[Answer, Judged] | None = None  # the latest answer and what it is
 
@@ -136,9 +122,18 @@ class OpenRequest:
             "seed": (_stable_seed(self.request.messages) + role.seed + self.attempt) % 2**31,
         }
 
+    @property
+    def messages(self) -> tuple[tuple[str, str], ...]:
+        """The messages of the attempt: the request's, with the fault of the answer before, if it had one."""
+        if not self.fault:
+            return self.request.messages
+        *first, (role, content) = self.request.messages
+        return (*first, (role, name_fault(content, self.fault)))
+
     def _room(self, budget: int) -> int:
         """The attempt's budget as far as the model's context has room for it, where an earlier attempt told the prompt's length."""
-        room = self.call.model.max_model_len - self.prompt_tokens
+        said = len(name_fault("", self.fault).encode()) if self.fault else 0  # a token holds at least one byte
+        room = self.call.model.max_model_len - self.prompt_tokens - said
         return min(budget, room) if self.prompt_tokens and room > 0 else budget
 
     def key(self) -> str:
@@ -146,7 +141,7 @@ class OpenRequest:
         if not self._key:
             request, call = self.request, self.call
             schema = call.form(request.schema).canonical if request.schema else b"null"
-            self._key = answer_key(call.model_identity, request.messages, schema, self.sampling(), request.logprobs)
+            self._key = answer_key(call.model_identity, self.messages, schema, self.sampling(), request.logprobs)
         return self._key
 
     def body(self) -> bytes:
@@ -157,7 +152,7 @@ class OpenRequest:
         sampling["max_tokens"] = self._room(sampling["max_tokens"])
         body: dict[str, Any] = {
             "model": model.name,
-            "messages": [{"role": role, "content": content} for role, content in request.messages],
+            "messages": [{"role": role, "content": content} for role, content in self.messages],
             **sampling,
         }
         if request.schema:
@@ -171,7 +166,7 @@ class OpenRequest:
     def most_cost(self, config: EngineConfig) -> float:
         """The most that the attempt can cost by the profile's prices: a token holds at least one byte of the prompt, and the
         chat template adds a few to each message."""
-        asked = sum(len(content.encode("utf-8", "replace")) + 32 for _, content in self.request.messages)
+        asked = sum(len(content.encode("utf-8", "replace")) + 32 for _, content in self.messages)
         return config.cost(asked, self.sampling()["max_tokens"], self.call.model)
 
     def answer(self, said: Said) -> Answer:
@@ -202,28 +197,31 @@ class OpenRequest:
             return Judged(find_row(200, "refusal", finish), None)
         if not text.strip():
             return Judged(find_row(200, "thoughts" if answer.content.strip() else "empty", finish), None)
-        value: BaseModel | str | None = None
         if schema is None:
-            body, value = "text", clean_controls(text)
-        else:
-            try:
-                body, value = "of the schema", clean_controls(schema.model_validate_json(text))
-            except ValidationError:
-                body = "not of the schema"
-        row = find_row(200, body, finish)
-        return Judged(row, value if row.outcome is Outcome.ANSWERED else None)
+            row = find_row(200, "text", finish)
+            return Judged(row, clean_controls(text) if row.outcome is Outcome.ANSWERED else None)
+        try:
+            value = schema.model_validate_json(text)
+        except ValidationError:
+            return Judged(find_row(200, "not of the schema", finish), None)
+        if fault := find_cut(value, self.call.role.max_field_chars):
+            return Judged(find_row(200, "cut at a bound", finish), None, fault)
+        if self.request.words and (fault := self.request.words.find_fault(value)):
+            return Judged(find_row(200, "of another length", finish), None, fault)
+        row = find_row(200, "of the schema", finish)
+        return Judged(row, clean_controls(value) if row.outcome is Outcome.ANSWERED else None)
 
     def take(self, answer: Answer) -> LLMReply | None:
         """The reply, or None when the answer is bad and another attempt is left; the request then stands at that attempt."""
         self.input_tokens += answer.prompt_tokens
         self.output_tokens += answer.output_tokens
         self.prompt_tokens = answer.prompt_tokens
-        row, value = self.judge(answer)
+        row, value, fault = self.judge(answer)
         if value is not None:
             plain = strip_thoughts(answer.content, json_wanted=self.request.schema is not None) == answer.content
             return self._reply(value, answer.content, None, answer.top if plain else ())  # else the first token is a thought
         if self.attempt + 1 < self.call.role.attempts:
-            self.attempt, self._key = self.attempt + 1, ""
+            self.attempt, self.fault, self._key = self.attempt + 1, fault, ""
             return None
         return self._reply(None, answer.content, row.reason, doubt=row.remedy if row.outcome is Outcome.DOUBTFUL else "")
 
@@ -251,6 +249,20 @@ class OpenRequest:
             top=top,
             doubt=doubt,
         )
+
+
+def _for_openai(node: Any) -> Any:
+    """A schema as plain OpenAI servers take it: no bounds on strings, which are checked here, and every object closed."""
+    if isinstance(node, list):
+        return [_for_openai(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    out = {name: _for_openai(child) for name, child in node.items()}
+    if out.get("type") == "string":
+        out = {name: child for name, child in out.items() if name not in ("minLength", "maxLength")}
+    if out.get("type") == "object" and isinstance(out.get("properties"), dict):
+        out |= {"additionalProperties": False, "required": list(out["properties"])}
+    return out
 
 
 def clean_controls(value: Any) -> Any:

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 
 from pydantic import BaseModel
 
+from resources.prompting.lengths import Words
+
 Log = Callable[[str], None]
 
 
@@ -17,7 +19,7 @@ Log = Callable[[str], None]
 class LLMRequest:
     """One question. `key`: the item's id, unique inside one call. `messages`: (role, content) pairs. `schema`: None for free
     text. `subject`: the user it is about, stored with the answer for takedown. `logprobs`: how many alternatives of the first
-    token to report. `prompt`: the template's name, for people."""
+    token to report. `prompt`: the template's name, for people. `words`: how many the answer may have."""
 
     key: str
     messages: tuple[tuple[str, str], ...]
@@ -25,12 +27,13 @@ class LLMRequest:
     subject: str = ""
     logprobs: int = 0
     prompt: str = ""
+    words: Words | None = None
 
 
 @dataclass(frozen=True)
 class LLMReply:
     """The outcome of one request. `value` is None when it failed; then `reason` is one of the table's (`outcomes.py`), such as
-    `cut_off`, `invalid` or `refused:<status>`, and `raw` holds the last raw text. Tokens are summed over all attempts. `top`: the
+    `cut_off`, `wrong_length`, `invalid` or `refused:<status>`, and `raw` holds the last raw text. Tokens are summed over all attempts. `top`: the
     first token's (token, log-probability) pairs, best first. `doubt`: what to do if every request failed like this one, because
     then the set-up is to blame; empty when it failed for its own content."""
 
