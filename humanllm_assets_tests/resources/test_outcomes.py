@@ -70,10 +70,10 @@ EXAMPLES: list[tuple[tuple[str, str, str], Any, list[tuple[int | None, Any]]]] =
         [text("Sure!"), text('{"score": 8}'), text("{}"), text(f"{VALID} Done."), text(f"```json\n{VALID}\n```")],
     ),
     (("200", "cut at a bound", "end"), JSON, [text(VALID.replace("He", "He" * 12))]),
-    (("200", "of another length", "end"), JSON, [text(VALID.replace("every day", "all day and all night long"))]),
+    (("200", "of another length", "end"), JSON, [text(VALID.replace("every day", "up and up and up"))]),
     (("200", "of the schema", "length"), JSON, [text(VALID, "length")]),
     (("200", "cut at a bound", "length"), JSON, [text(VALID.replace("He", "He" * 12), "length")]),
-    (("200", "of another length", "length"), JSON, [text(VALID.replace("every day", "all day and all night long"), "length")]),
+    (("200", "of another length", "length"), JSON, [text(VALID.replace("every day", "up and up and up"), "length")]),
     (("200", "not of the schema", "length"), JSON, [text(VALID[:20], "length")]),
     (
         ("200", "thoughts", "*"),
