@@ -221,7 +221,8 @@ class Role(Strict):
     model: Key
     temperature: float = Field(default=0.7, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    repetition_penalty: float = 1.0
+    repetition_penalty: float = 1.0  # of tokens in the prompt too: not for what copies a text
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)  # of tokens that the answer has already, each time
     max_tokens: int = 1024
     max_input_tokens: int = 6144  # user text beyond this is cut, from the oldest record
     # A decoder closes every text of an answer here, and the answer counts as cut off; null = `max_tokens` alone ends it. Larger

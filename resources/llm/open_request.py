@@ -114,10 +114,12 @@ class OpenRequest:
         label: 20 of 20 in a trial with SmolLM2-135M.
         """
         role = self.call.role
+        penalty = {"frequency_penalty": role.frequency_penalty} if role.frequency_penalty else {}
         return {
             "temperature": role.temperature,
             "top_p": role.top_p,
             "repetition_penalty": role.repetition_penalty,
+            **penalty,
             "max_tokens": min(role.max_tokens * 2**self.attempt, self.call.model.max_model_len),
             "seed": (_stable_seed(self.request.messages) + role.seed + self.attempt) % 2**31,
         }
