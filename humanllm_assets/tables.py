@@ -20,7 +20,7 @@ from resources.sources import SOURCES
 # Columns that hold texts, which audits leave out: they say which rows there are, and reading texts would take most of their time.
 TEXTS = frozenset({
     "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer",
-    "conversations", "options", "fields", "reply",
+    "conversations", "options", "fields", "reply", "judge_says",
 })  # fmt: skip
 
 
@@ -161,6 +161,7 @@ SCORES = define_table(
     *((m, "INTEGER", f"{m}, 1-10, higher is better; null where it does not apply or the judge gave no answer") for m in METRICS),
     ("kept", "BOOLEAN", "all applicable metrics above their thresholds (Q3)"),
     ("dropped_by", "VARCHAR", "first failing metric, unanswered, or gate:<name> of an item that no judge was asked about"),
+    ("judge_says", "VARCHAR", "what the judge said before it scored; null where it was not asked for one"),
 )
 
 

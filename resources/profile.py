@@ -14,7 +14,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple
@@ -23,8 +23,8 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from resources.errors import Explained
-from resources.sources import SOURCES
-from resources.strict import Strict
+from resources.sources import SOURCES, SourceName
+from resources.strict import Strict, check_name
 from resources.thresholds import Thresholds
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -56,15 +56,7 @@ TASKS: dict[str, TaskFacts] = {  # in the order of the paper, T1-T6
 }
 
 
-def _check_name(name: str, what: str, known: Collection[str]) -> str:
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, known, 1)
-    raise ValueError(f"`{name}` is no {what}; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"))
-
-
-SourceName = Annotated[str, AfterValidator(lambda name: _check_name(name, "source", SOURCES))]
-TaskName = Annotated[str, AfterValidator(lambda name: _check_name(name, "task", TASKS))]
+TaskName = Annotated[str, AfterValidator(lambda name: check_name(name, "task", TASKS))]
 RoleName = Literal["rewriter", "labeller", "synthesizer", "judge", "contestant", "application_judge"]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names that become partition keys and folder names
 

@@ -9,9 +9,11 @@ What belongs here: names and facts. What does not: layouts, SQL, conditions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from resources.strict import Strict
+from pydantic import AfterValidator
+
+from resources.strict import Strict, check_name
 
 # ---- thresholds of the rules: defaults are the paper's values (HumanLLM, KDD 2026, section 2.1) where it prints one ---------
 
@@ -125,3 +127,6 @@ SOURCES: dict[str, SourceFacts] = {
         answers="reddit",
     ),
 }
+
+SourceName = Annotated[str, AfterValidator(lambda name: check_name(name, "source", SOURCES))]
+"""A source, in a profile."""

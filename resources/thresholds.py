@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, create_model
 
-from resources.sources import SOURCES
+from resources.sources import SOURCES, SourceName
 from resources.strict import Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -75,6 +75,7 @@ class Users(Strict):
     """A user needs this many filtered records over all slices of the source to be synthesized (criterion 1 of section 2)."""
 
     min_records: int = 2
+    min_records_of: dict[SourceName, int] = {}  # of a source named here, in place of `min_records`
     persona_share: float = Field(
         default=0.7, gt=0, le=1
     )  # the first share of a user's records, by time, feeds P1-P4; later ones are targets
@@ -96,6 +97,7 @@ class Qc(Strict):
 
     overall_above: float = 8
     metric_above: float = 7
+    reason_first: bool = True  # the judge says why before it scores; a score that comes first decides what is said for it
     min_pass_rate: float = 0.1  # contract: fewer kept items than this share means a broken judge or synthesizer
     kept_bands: dict[str, dict[Literal["users", "scenario", "qa"], tuple[Share, Share]]] = {
         "reddit": {"users": (0.64, 0.84), "scenario": (0.32, 0.52), "qa": (0.51, 0.71)},

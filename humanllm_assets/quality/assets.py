@@ -151,6 +151,7 @@ def _declare_calibration(profile: Profile, parts: Partitions) -> Node:
             "judge": llm_identity(profile, JUDGE, [_kind_of(partition).judge_prompt]),
             "metrics": _kind_of(partition).metrics,
             "calibration": profile.thresholds.calibration.model_dump(include={"items", "copies"}),
+            "reason_first": profile.thresholds.qc.reason_first,
             "gates": _gate_identity(profile, _kinds_of(_asset_of(_kind_of(partition)))),
         },
         compute=_calibrate,
@@ -253,7 +254,7 @@ def _declare_qc_scores(profile: Profile, parts: Partitions) -> Node:
         ),
         identity=lambda partition: {
             "judge": llm_identity(profile, "judge", [kind.judge_prompt for kind in ITEM_KINDS]),
-            "qc": profile.thresholds.qc.model_dump(include={"overall_above", "metric_above"})
+            "qc": profile.thresholds.qc.model_dump(include={"overall_above", "metric_above", "reason_first"})
             | {"kept_bands": profile.thresholds.qc.kept_bands.get(partition, {})},
             "gates": _gate_identity(profile, ITEM_KINDS),
         },

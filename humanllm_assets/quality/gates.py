@@ -58,7 +58,9 @@ def check_items(con: duckdb.DuckDBPyConnection, prompts: Mapping[str, Prompt], g
                 if gate:
                     reason = f"gate:{gate}"
                     counts[reason] += 1
-                    sink.add("scores", {**named, **dict.fromkeys(METRICS), "kept": False, "dropped_by": reason})
+                    sink.add(
+                        "scores", {**named, **dict.fromkeys(METRICS), "kept": False, "dropped_by": reason, "judge_says": None}
+                    )
                     stopped.append(item["item_id"])
                     if len(stopped) == _BATCH:
                         _insert(con, stopped)

@@ -6,10 +6,13 @@ verdicts, and the contract are made from it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from humanllm_assets.asking.questions import Failed, Log, Question, Row, Sink, Tally, Write, replies
 from humanllm_assets.asking.record_text import record_text
@@ -48,7 +51,7 @@ def judge_items(
     user_profiles, scenarios and social_qa, against its records in the table `records`.
 
     The judge reads the records that the item names; beyond `role.max_input_tokens` the oldest are cut. Writes `scores`, one row
-    per item (item_id, item_kind, user_id, record_id, the eight metrics, kept, dropped_by), and `failures`. An item without a
+    per item (item_id, item_kind, user_id, record_id, the eight metrics, kept, dropped_by, judge_says), and `failures`. An item without a
     valid reply has no scores and dropped_by `unanswered`.
 
     Args:
@@ -60,26 +63,39 @@ def judge_items(
         MissingRecords: a record that an item names is not in `records`.
     """
     counts = Tally()
+    schemas = {kind: _with_reason(prompt.schema) if qc.reason_first else None for kind, prompt in prompts.items()}
     present = {row[0] for row in con.execute("select table_name from information_schema.tables").fetchall()}
 
     def questions() -> Iterator[Question]:
         for item, source in _read_items(con, engine, role, [t for t in ITEM_TEXTS if t in present], newest_first):
             counts.rows_in += 1
             counts.cut_texts += source.was_cut
-            values = {"records": source.text, "item": item.pop("text")}
-            yield Question(item["item_id"], item["user_id"], prompts[item["item_kind"]], values, item)
+            values = {"records": source.text, "item": item.pop("text"), "reason_first": qc.reason_first}
+            prompt = prompts[item["item_kind"]]
+            yield Question(item["item_id"], item["user_id"], prompt, values, item, schema=schemas[item["item_kind"]])
 
     with Sink(write) as sink:
         for question, value in replies(engine, role, questions(), counts, sink, label="judge", log=log):
-            scores: dict[str, int] = {} if isinstance(value, Failed) else value.model_dump()
+            scores: dict[str, Any] = {} if isinstance(value, Failed) else value.model_dump()
+            judge_says = scores.pop("reason", None)
             dropped_by = first_failing(scores, qc) if scores else "unanswered"
             if dropped_by is None:
                 counts.kept += 1
             else:
                 counts.dropped[dropped_by] += 1
             row = {**question.row, **dict.fromkeys(METRICS), **scores, "kept": dropped_by is None, "dropped_by": dropped_by}
+            row["judge_says"] = judge_says
             sink.add("scores", row)
     return counts.check()
+
+
+@functools.cache
+def _with_reason(schema: type[BaseModel] | None) -> type[BaseModel]:
+    """The scores with a reason before them."""
+    assert schema is not None, "`check_kinds` has seen to it"
+    fields = {name: (field.annotation, field) for name, field in schema.model_fields.items()}
+    reasoned = {"reason": (str, Field(min_length=20)), **fields}
+    return create_model(schema.__name__, __config__=ConfigDict(extra="forbid"), **reasoned)  # type: ignore[call-overload]
 
 
 class _ItemToJudge(NamedTuple):

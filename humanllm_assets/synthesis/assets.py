@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.asking.identity import llm_identity
 from humanllm_assets.asking.questions import llm_measures
@@ -59,12 +59,19 @@ def check_kinds(kinds: Sequence[ItemKind]) -> None:
 def _use_user_sets(step: Step) -> int:
     """Tables `user_records` and `dropped_users` from the source's filtered records, and their measures; how many users there are."""
     step.measures["records_in_several_slices"] = step.records("records", f"filtered_{step.partition}")
-    user_sets(step.con, step.profile.thresholds.users)
+    user_sets(step.con, step.profile.thresholds.users, step.partition)
     users, dropped = step.con.execute(
         "select (select count(distinct user_id) from user_records), (select count(*) from dropped_users)"
     ).fetchall()[0]
     step.measures |= {"users": users, "users_with_too_few_records": dropped}
     return users
+
+
+def _users_identity(profile: Profile, source: str) -> dict[str, Any]:
+    """What decides which users of a source there are, and which of their records feed the persona."""
+    users = profile.thresholds.users
+    fewest = dict(users.min_records_of).get(source, users.min_records)  # type: ignore[call-overload]
+    return {"min_records": fewest, "persona_share": users.persona_share}
 
 
 # ---- user_profiles ---------------------------------------------------------------------------------------------------
@@ -97,7 +104,7 @@ def _declare_user_profiles(profile: Profile, parts: Partitions) -> Node:
         deps=tuple(parts.slices_of("filtered")),
         identity=lambda partition: {
             "synthesizer": llm_identity(profile, "synthesizer", [k.prompt for k in USER_TEXTS]),
-            "users": profile.thresholds.users.model_dump(include={"min_records", "persona_share"}),
+            "users": _users_identity(profile, partition),
             "words": {kind: asdict(words) for kind, words in find_word_limits(USER_TEXTS, profile.thresholds).items()},
         },
         compute=_user_profiles,
@@ -132,7 +139,7 @@ def _declare_scenarios(profile: Profile, parts: Partitions) -> Node:
         deps=tuple(parts.slices_of("filtered", parts.scenario_sources)),
         identity=lambda partition: {
             "synthesizer": llm_identity(profile, "synthesizer", [SCENARIO.prompt]),
-            "users": profile.thresholds.users.model_dump(include={"min_records", "persona_share"}),
+            "users": _users_identity(profile, partition),
         },
         compute=_scenarios,
         contract=Contract.load("scenarios", profile.thresholds),
@@ -163,7 +170,8 @@ def _declare_social_qa(profile: Profile, parts: Partitions) -> Node:
         deps=tuple(parts.slices_of("filtered", parts.scenario_sources)),
         identity=lambda partition: {
             "synthesizer": llm_identity(profile, "synthesizer", [QA.prompt, REFINEMENT]),
-            "users": profile.thresholds.users,
+            "users": _users_identity(profile, partition)
+            | profile.thresholds.users.model_dump(include={"qa_per_kind", "qa_targets_only"}),
         },
         compute=_social_qa,
         contract=Contract.load("social_qa", profile.thresholds),
