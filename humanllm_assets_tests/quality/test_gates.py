@@ -117,11 +117,14 @@ def test_the_same_text_about_another_record_is_a_duplicate_and_another_users_is_
     assert [r["item_id"] for r in tables.rows("gates") if not r["passed"]] == ["r1#scenario"]
 
 
+REASON = "Every detail of it stands in the source."
+
+
 def test_what_is_stopped_does_not_reach_the_judge_and_what_passes_is_asked_as_without_gates() -> None:
     def asked(gates: Gates) -> dict[str, Any]:
         con, engine, tables = (
             world({"persona": "As an AI, I see a nurse."}),
-            ScriptedEngine(lambda r: dict.fromkeys(r.schema.model_fields, 9)),
+            ScriptedEngine(lambda r: {m: REASON if m == "reason" else 9 for m in r.schema.model_fields}),
             Tables(),
         )  # type: ignore[union-attr]
         check(con, gates)

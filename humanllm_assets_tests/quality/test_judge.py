@@ -19,6 +19,7 @@ from resources.profile import Role
 from resources.prompting.prompts import Prompt
 from resources.thresholds import Qc
 
+REASON = "Every detail of it stands in the source, see"
 METRICS_OF = {kind.name: kind.metrics for kind in ITEM_KINDS}
 
 
@@ -79,11 +80,31 @@ def judge(con: duckdb.DuckDBPyConnection, answer: Any, role: Role = ROLE, **more
     return counts, {row["item_id"]: row for row in tables.rows("scores")}, tables, engine
 
 
+def give(request: LLMRequest, score: int) -> dict[str, Any]:
+    """A judge's answer with one score for everything."""
+    names = request.schema.model_fields  # type: ignore[union-attr]
+    return {name: f"{REASON} {request.key}" if name == "reason" else score for name in names}
+
+
+def test_the_judge_says_why_before_it_scores_where_the_profile_asks_for_it() -> None:
+    _, scores, _, engine = judge(items(), lambda request: give(request, 9))
+    for request in engine.requests:
+        names = list(request.schema.model_fields)  # type: ignore[union-attr]
+        assert names[0] == "reason" and names[1:] == list(METRICS_OF[scores[request.key]["item_kind"]])
+        assert user_text(request).index("\n\n- reason: ") < user_text(request).index("\n- overall: ")
+        assert scores[request.key]["judge_says"] == f"{REASON} {request.key}"
+    con, engine, tables = items(), ScriptedEngine(lambda request: give(request, 9)), Tables()
+    prompts = {kind.name: Prompt.load(kind.judge_prompt) for kind in ITEM_KINDS}
+    judge_items(con, engine, ROLE, prompts, Qc(reason_first=False), tables, lambda _: None)  # type: ignore[arg-type]
+    assert all("reason" not in user_text(request) for request in engine.requests)
+    assert [row["judge_says"] for row in tables.rows("scores")] == [None] * 6
+
+
 def test_every_item_is_kept_or_dropped_by_a_metric_or_unanswered() -> None:
     def answer(request: LLMRequest) -> Any:
         if request.key == "u#stories":
             return Fails("cut_off")
-        scores = dict.fromkeys(request.schema.model_fields, 9)  # type: ignore[union-attr]
+        scores = give(request, 9)
         return {**scores, "overall": 8} if request.key == "u#style" else scores | ({"leakage": 7} if "leakage" in scores else {})
 
     counts, scores, tables, _ = judge(items(), answer)
@@ -138,5 +159,5 @@ def test_an_unknown_source_record_is_an_error() -> None:
 def test_a_source_without_scenarios_is_judged_too() -> None:
     con = items()
     con.execute("drop table scenario_items; drop table qa_items")
-    counts, _, _, _ = judge(con, lambda r: dict.fromkeys(r.schema.model_fields, 9))
+    counts, _, _, _ = judge(con, lambda r: give(r, 9))
     assert counts.kept == counts.rows_in == 4

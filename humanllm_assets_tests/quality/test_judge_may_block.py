@@ -49,7 +49,12 @@ class Judge:
         self.asked.append((found[1], body["seed"]))
         shown = body["messages"][-1]["content"].replace(found[1], "").lower()
         score = 9 if not self.good or any((found[1], name) in self.originals for name in NAMES if name in shown) else 2
-        content = json.dumps(dict.fromkeys(schema["schema"]["properties"], score))
+        content = json.dumps(
+            {
+                n: score if "enum" in p else "Every detail of it stands in the source."
+                for n, p in schema["schema"]["properties"].items()
+            }
+        )
         choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
         return Scripted(

@@ -17,7 +17,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "scenario": {"date": "2020-01-01", "record": "USER"},
     "social_qa": {"date": "2020-01-01", "record": "USER", "per_kind": 2},
     "social_qa_refinement": {"triplets": [{"scenario": "USER", "question": "USER", "answer": "USER"}]},
-    **{key: {"records": "USER", "item": "ITEM"} for key in JUDGES},
+    **{key: {"records": "USER", "item": "ITEM", "reason_first": True} for key in JUDGES},
 }
 
 

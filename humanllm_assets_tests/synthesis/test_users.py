@@ -78,6 +78,13 @@ def test_users_with_too_few_records_are_dropped_with_a_reason() -> None:
     assert column(con, "select distinct user_id from user_records") == ["reddit/b"]
 
 
+def test_a_source_may_ask_for_more_records_of_a_user() -> None:
+    con = with_table([record(f"r{i}", day=i) for i in range(3)])
+    for source, users in (("amazon", 0), ("reddit", 1)):
+        user_sets(con, Users(min_records=2, min_records_of={"amazon": 4}), source)
+        assert len(column(con, "select distinct user_id from user_records")) == users
+
+
 def test_items_name_the_records_they_were_written_from() -> None:
     con = with_table([record(f"r{i}", user=u, day=i, text=f"text-{i}-{u}") for u in "ab" for i in range(4)])
     con.execute("update records set record_id = user_id || record_id")
