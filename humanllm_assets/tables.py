@@ -19,7 +19,7 @@ from resources.sources import SOURCES
 
 # Columns that hold texts, which audits leave out: they say which rows there are, and reading texts would take most of their time.
 TEXTS = frozenset({
-    "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer",
+    "text", "title", "context_title", "context_text", "raw", "background", "characters", "plots", "scenario", "question", "answer", "topic",
     "conversations", "options", "fields", "reply", "judge_says",
 })  # fmt: skip
 
@@ -153,6 +153,13 @@ SOCIAL_QA = define_table(
     ("answer", "VARCHAR", "answer"),
 )
 PHRASES[SOCIAL_QA] = PHRASES[PROFILES]
+TOPICS = define_table(
+    ("item_id", "VARCHAR", "record and #topic"),
+    ("record_id", "VARCHAR", "record that it is the topic of"),
+    ("user_id", "VARCHAR", "its user"),
+    ("topic", "VARCHAR", "what the record is about, in the synthesizer's words"),
+)
+PHRASES[TOPICS] = lambda found: found.count("topic")
 SCORES = define_table(
     ("item_id", "VARCHAR", "judged item"),
     ("item_kind", "VARCHAR", f"one of {list_kinds(ITEM_KINDS)}"),

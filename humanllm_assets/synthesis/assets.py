@@ -1,4 +1,5 @@
-"""user_profiles (P), scenarios (E), social_qa (B): what an LLM distils from filtered records, after Lewin's B = f(P, E)."""
+"""user_profiles (P), scenarios (E), social_qa (B), what an LLM distils from filtered records after Lewin's B = f(P, E); and
+writing_topics, from which T4 lets records be written."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ from humanllm_assets.asking.questions import llm_measures
 from humanllm_assets.contracts.suite import Contract, Lists
 from humanllm_assets.lineage.nodes import Node
 from humanllm_assets.partitions import Partitions
+from humanllm_assets.synthesis import topics
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import REFINEMENT, write_social_qa
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
-from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA
+from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA, TOPICS
 from resources.item_kinds import ITEM_KINDS, QA, SCENARIO, USER_TEXTS, IncompleteKind, ItemKind, list_kinds
 from resources.prompting.lengths import Words
 from resources.prompting.prompts import Prompt, PromptError
@@ -32,7 +34,12 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
     """The assets of this stage, in the order of the paper."""
     check_kinds(ITEM_KINDS)
     parts = Partitions(profile)
-    return [_declare_user_profiles(profile, parts), _declare_scenarios(profile, parts), _declare_social_qa(profile, parts)]
+    return [
+        _declare_user_profiles(profile, parts),
+        _declare_scenarios(profile, parts),
+        _declare_social_qa(profile, parts),
+        _declare_topics(profile, parts),
+    ]
 
 
 def check_kinds(kinds: Sequence[ItemKind]) -> None:
@@ -190,5 +197,37 @@ def _social_qa(step: Step) -> None:
         step.write,
         step.log,
     )
+    step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
+    llm_measures(step, counts)
+
+
+# ---- writing_topics --------------------------------------------------------------------------------------------------
+
+
+def _declare_topics(profile: Profile, parts: Partitions) -> Node:
+    return Node(
+        name="writing_topics",
+        group="synthesis",
+        description="What each record is about, in a few words of the synthesizer's own: the topic from which T4 lets a text be written.",
+        kinds=frozenset({"vllm", "parquet"}),
+        tables={"items": TOPICS, "failures": FAILURES},
+        partitions=parts.profile_sources,
+        deps=tuple(parts.slices_of("filtered")),
+        identity=lambda partition: {
+            "synthesizer": llm_identity(profile, "synthesizer", [topics.PROMPT]),
+            "min_records": _users_identity(profile, partition)["min_records"],
+            "copied_record": profile.thresholds.gates.copied_record,
+        },
+        compute=_topics,
+        contract=Contract.load("writing_topics", profile.thresholds),
+        uses_llm=True,
+    )
+
+
+def _topics(step: Step) -> None:
+    _use_user_sets(step)
+    prompt, gates = Prompt.load(topics.PROMPT), step.profile.thresholds.gates
+    role = step.profile.roles["synthesizer"]
+    counts = topics.write_topics(step.con, step.engine, role, prompt, gates.copied_record, step.write, step.log)
     step.count(entered=counts.rows_in, kept=counts.kept, dropped=counts.dropped)
     llm_measures(step, counts)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from resources.profile import Profile
 
 _SYNTHESIZED = {"profiles": "user_profiles", "scenarios": "scenarios", "social_qa": "social_qa"}
-TABLES = ("records", "comments", "posts", "eligible", *_SYNTHESIZED)
+TABLES = ("records", "comments", "posts", "eligible", "topics", *_SYNTHESIZED)
 """What a task can read: the filtered records of its source, filtered Reddit comments and the filtered posts that they answer,
-eligible Amazon records, and the synthesized items that passed the judge; with the columns of `humanllm_assets/tables.py`."""
+eligible Amazon records, the topics of records, and the synthesized items that passed the judge; with the columns of `humanllm_assets/tables.py`."""
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
@@ -73,6 +73,7 @@ def _task_deps(parts: Partitions) -> list[Dep]:
         deps.append(parts.pairs_on_slices("eligible_amazon", "amazon", _tasks_that_read("eligible")))
     deps += [
         parts.pairs_on_source("user_profiles", parts.profile_sources, _tasks_that_read("profiles")),
+        parts.pairs_on_source("writing_topics", parts.profile_sources, _tasks_that_read("topics")),
         parts.pairs_on_source("scenarios", parts.scenario_sources, _tasks_that_read("scenarios")),
         parts.pairs_on_source("social_qa", parts.scenario_sources, _tasks_that_read("social_qa")),
     ]
@@ -119,6 +120,8 @@ def _task_datasets(step: Step) -> None:
         step.records("posts", f"filtered_{SOURCES[source].answers}")
     if "eligible" in tables:
         step.records("eligible", "eligible_amazon")
+    if "topics" in tables:
+        step.view("topics", "writing_topics", "items")
     step.view("verdicts", "qc_scores", "scores")
     for view, asset in _SYNTHESIZED.items():
         if view in tables:

@@ -18,7 +18,7 @@ PROFILE = "resources/profiles/local.yaml"
 NOTHING: tuple[str, ...] = ()
 CORE = ("eligible_amazon", "amazon_core")
 READ = ("eligible_*", "amazon_core")
-SYNTHESIZED = ("user_profiles", "scenarios", "social_qa")
+SYNTHESIZED = ("user_profiles", "scenarios", "social_qa", "writing_topics")
 JUDGED = ("judge_calibration", "qc_scores")
 JUDGED_OF_USERS = tuple(f"judge_calibration[judge-{kind}]" for kind in ("persona", "profile", "stories", "style"))
 ASKED = ("filtered_*", *SYNTHESIZED, *JUDGED)
@@ -185,16 +185,20 @@ EDITS = [
         "a measure of faults",
         "humanllm_assets/asking/text_faults.py",
         replace("_SURE = 0.6", "_SURE = 0.7"),
-        ("filtered_*", *JUDGED),
+        ("filtered_*", "writing_topics", *JUDGED),
     ),
     Edit(
         "bound of a schema",
         "humanllm_assets/synthesis/scenarios.py",
-        replace("max_length=2400", "max_length=2000"),
+        replace("min_length=80", "min_length=90"),
         ("scenarios",),
     ),
     Edit("synthesizer's temperature", PROFILE, replace("temperature: 0.6", "temperature: 0.5"), SYNTHESIZED),
-    Edit("persona's share", PROFILE, replace("users: {", "users: {persona_share: 0.6, "), SYNTHESIZED),
+    Edit("persona's share", PROFILE, replace("users: {", "users: {persona_share: 0.6, "), SYNTHESIZED[:3]),
+    Edit("words of a user's text", PROFILE, replace("words: {", "words: {persona_max: 90, "), ("user_profiles",)),
+    Edit("triplets of a kind", PROFILE, replace("qa_per_kind: 1", "qa_per_kind: 3"), ("social_qa",)),
+    Edit("prompt that refines scenarios", "prompts/social_qa_refinement.md", append("\nBe strict.\n"), ("social_qa",)),
+    Edit("judge's reason", PROFILE, replace("reason_first: false", "reason_first: true"), JUDGED),
     Edit(
         "records in prompts",
         "humanllm_assets/asking/record_text.py",

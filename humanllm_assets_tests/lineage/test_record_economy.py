@@ -32,7 +32,16 @@ from resources.prompting.prompts import PROMPTS, Prompt
 
 BY_PLACE = sorted(USERS["one"], key=lambda name: user_hash(f"reddit/{name}"))
 ASKED = {*NAMES} - {BY_PLACE[-1]}  # the last of slice `one` has no place
-PER_RECORD = {"Rewritten": 1, "Labelled": 1, "Scenario": 1, "SocialQA": 1, "ScenarioScores": 1, "QaScores": 3}
+PER_RECORD = {
+    "Rewritten": 1,
+    "Labelled": 1,
+    "Scenario": 1,
+    "SocialQA": 1,
+    "RefinedScenarios": 1,
+    "Topic": 1,
+    "ScenarioScores": 1,
+    "QaScores": 6,
+}
 PER_USER = dict.fromkeys(
     ("Persona", "UserProfile", "Stories", "WritingStyle", "PersonaScores", "ProfileScores", "StoriesScores", "StyleScores"), 1
 )

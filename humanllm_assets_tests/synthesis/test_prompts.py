@@ -14,7 +14,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "rewrite_record": {"text": "USER", "twitter": True},
     "label_record": {"text": "USER"},
     **{key: {"records": "USER"} for key in ("user_persona", "user_profile", "user_stories", "writing_style")},
-    "scenario": {"date": "2020-01-01", "record": "USER"},
+    **{key: {"date": "2020-01-01", "record": "USER"} for key in ("scenario", "writing_topic")},
     "social_qa": {"date": "2020-01-01", "record": "USER", "per_kind": 2},
     "social_qa_refinement": {"triplets": [{"scenario": "USER", "question": "USER", "answer": "USER"}]},
     **{key: {"records": "USER", "item": "ITEM", "reason_first": True} for key in JUDGES},

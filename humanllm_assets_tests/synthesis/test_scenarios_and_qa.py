@@ -10,6 +10,7 @@ from humanllm_assets.asking.questions import Tally
 from humanllm_assets.lineage.code_version import module_versions
 from humanllm_assets.synthesis.scenarios import write_scenarios
 from humanllm_assets.synthesis.social_qa import KINDS, REFINEMENT, write_social_qa
+from humanllm_assets.synthesis.topics import PROMPT, write_topics
 from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets_tests.filtering.scripted_engine import ROLE, Fails, ScriptedEngine, Tables, user_text
 from humanllm_assets_tests.filtering.tables import record, with_table
@@ -87,6 +88,23 @@ def test_a_scenario_that_was_not_refined_is_none() -> None:
     assert {i["record_id"] for i in tables.rows("items")} == {"r0"} and len(tables.rows("items")) == 3
     assert [(f["item_id"], f["prompt"]) for f in tables.rows("failures")] == [("r1#refined", REFINEMENT)]
     assert (counts.rows_in, counts.kept, counts.dropped) == (2, 1, {"refining_failed:cut_off": 1})
+
+
+def test_a_topic_that_copies_its_text_is_dropped() -> None:
+    text = "I walked to the lake with my sister and we talked about home until it was dark."
+    con = with_table([record(f"r{i}", day=i, text=text) for i in range(3)])
+    user_sets(con, Users())
+    tables = Tables()
+
+    def said(request: LLMRequest) -> Any:
+        if request.key == "r2#topic":
+            return Fails("wrong_length")
+        copied = "walked to the lake with my sister and"  # eight words in a row
+        return {"topic": copied.rpartition(" ")[0] + " talking" if request.key == "r0#topic" else copied}
+
+    counts = write_topics(con, ScriptedEngine(said), ROLE, Prompt.load(PROMPT), 7, tables, lambda _: None)  # type: ignore[arg-type]
+    assert [(i["item_id"], i["record_id"], i["user_id"]) for i in tables.rows("items")] == [("r0#topic", "r0", "reddit/a")]
+    assert (counts.rows_in, counts.kept, counts.dropped) == (3, 1, {"copied": 1, "llm_failed:wrong_length": 1})
 
 
 @pytest.mark.parametrize(("one", "others"), [("scenarios", {"social_qa", "users"}), ("social_qa", {"scenarios", "users"})])

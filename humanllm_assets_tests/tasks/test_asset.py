@@ -19,7 +19,7 @@ from humanllm_assets.lineage.snapshots import SnapshotStore
 from humanllm_assets.lineage.step import run_step
 from humanllm_assets.tasks import assets
 from humanllm_assets.tasks.task import load_task
-from humanllm_assets_tests.tasks.world import rows
+from humanllm_assets_tests.tasks.world import rows, topic
 from resources.home import Home
 from resources.profile import load_profile
 
@@ -45,6 +45,8 @@ class Datasets:
         if asset == "qc_scores":
             items = [(i["item_id"], i["user_id"]) for name in ITEM_TABLES.values() for i in WORLD[name]]
             return {"scores": [{"item_id": i, "user_id": u, "kept": i not in self._rejected} for i, u in items]}
+        if asset == "writing_topics":
+            return {"items": [topic(row) for row in WORLD["records"]]}
         if not first:
             return {}
         source = asset.partition("_")[2]

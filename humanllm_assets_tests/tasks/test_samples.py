@@ -16,7 +16,7 @@ from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_s
 from humanllm_assets.tasks.split import split_of
 from humanllm_assets.tasks.targets import MissingTable
 from humanllm_assets.tasks.texts import cut_words, split_text, wanted_words
-from humanllm_assets_tests.tasks.world import connect, record, rows
+from humanllm_assets_tests.tasks.world import connect, record, rows, topic
 from resources.thresholds import Tasks
 
 LIMITS = Tasks(test_fraction=0.5)
@@ -166,17 +166,35 @@ def test_the_topic_and_the_beginning_are_not_part_of_the_answer(built):
     for s in built["writing_imitation-reddit"]:
         question = orjson.loads(s["conversations"])[0]["value"]
         assert s["answer"] not in question
-        if s["subtask"] == "by_topic":
-            assert not s["answer"].startswith("Title")
 
 
-def test_a_text_without_title_takes_its_first_sentence_as_topic():
-    body = " ".join(f"word{i}" for i in range(30))
-    tweets = [record("twitter", "u", n, text=f"This is how it began today. {body}") for n in range(12)]
-    built = samples(connect({**WORLD, "records": tweets}), "writing_imitation-twitter")
+def test_a_text_is_written_from_its_topic_which_the_synthesizer_wrote():
+    tweets = [record("twitter", "u", n) for n in range(12)]
+    without = tweets[3]["record_id"]
+    topics = [topic(row) for row in tweets if row["record_id"] != without]
+    con = connect({**WORLD, "records": tweets, "topics": topics})
+    built = samples(con, "writing_imitation-twitter")
     mine = [s for s in built if s["subtask"] == "by_topic"]
-    assert mine and all(s["answer"] == body for s in mine)
-    assert all("<topic>\nThis is how it began today.\n</topic>" in orjson.loads(s["conversations"])[0]["value"] for s in mine)
+    texts = {row["record_id"]: row["text"] for row in tweets}
+    assert mine and all(s["answer"] == texts[s["target_record_id"]] for s in mine)
+    shown = {s["target_record_id"]: orjson.loads(s["conversations"])[0]["value"] for s in mine}
+    assert all(f"Its topic:\n<topic>\nWhat {key} tells\n</topic>" in text for key, text in shown.items())
+    plans = con.execute("select subtask, record_id, reason from task_plan").fetchall()
+    assert {r for _, r, reason in plans if reason == "no_topic"} <= {without}
+    assert ("continuation", without, None) in plans or ("by_topic", without, "no_topic") in plans
+
+
+def test_a_review_is_written_about_its_product_and_stars():
+    reviews = [
+        record("amazon", "u", n, rating=r, context_title=t) for n, (r, t) in enumerate([(4.0, "Tea kettle"), (None, None)] * 8)
+    ]
+    built = samples(connect({**WORLD, "records": reviews}), "writing_imitation-amazon")
+    asked = {orjson.loads(s["conversations"])[0]["value"] for s in built if s["subtask"] == "by_topic"}
+    says = (
+        "as this person would write it about Tea kettle, giving it 4 of 5 stars. Its topic:",
+        "write it about a product. Its topic:",
+    )
+    assert asked and all(any(said in text for said in says) for text in asked)
 
 
 def test_comment_history_is_one_to_five_earlier_comments_cut_at_300_words(built):

@@ -83,7 +83,7 @@ def test_an_answer_has_ten_words(n, reason):
     scenario = WORLD["scenarios"][0] | {"plots": words(n)}
     (row,) = plan_rows({**WORLD, "scenarios": [scenario]}, "scenario_generation-reddit")
     assert row["reason"] == reason
-    post = record("reddit", "u", 1, title="Topic", text=f"Topic\n\n{words(n)}")
+    post = record("reddit", "u", 1, title="Topic", text=words(n))
     planned = plan_rows({**WORLD, "records": [record("reddit", "u", 0), post]}, "writing_imitation-reddit")
     assert {row["record_id"]: row["reason"] for row in planned}["reddit:u1"] == reason
 

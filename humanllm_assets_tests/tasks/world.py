@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from humanllm_assets.sql import Table, arrow_schema
-from humanllm_assets.tables import FILTERED, PROFILES, SCENARIOS, SOCIAL_QA
+from humanllm_assets.tables import FILTERED, PROFILES, SCENARIOS, SOCIAL_QA, TOPICS
 
 START = datetime(2020, 1, 1)
 _WORDS = (
@@ -125,11 +125,20 @@ _TABLES: dict[str, Table] = {
     "profiles": PROFILES,
     "scenarios": SCENARIOS,
     "social_qa": SOCIAL_QA,
+    "topics": TOPICS,
 }
 
 
+def topic(row: dict[str, Any]) -> dict[str, Any]:
+    """The topic of a record."""
+    named = {name: row[name] for name in ("record_id", "user_id")}
+    return {"item_id": f"{row['record_id']}#topic", **named, "topic": f"What {row['record_id']} tells"}
+
+
 def connect(tables: dict[str, list[dict[str, Any]]], reverse: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection that holds the tables, their Amazon records as the eligible ones, and those of Reddit as posts."""
+    """A connection that holds the tables, their Amazon records as the eligible ones, those of Reddit as posts, and a topic of every
+    record where none are given."""
+    tables = {"topics": [topic(row) for row in tables["records"]], **tables}
     con = duckdb.connect(config={"threads": 2})
     for name, content in tables.items():
         data = pa.Table.from_pylist(content[::-1] if reverse else content, schema=arrow_schema(_TABLES[name]))
