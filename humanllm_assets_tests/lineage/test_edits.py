@@ -242,7 +242,10 @@ EDITS = [
         "column type", "humanllm_assets/tables.py", replace('("dropped_by", "VARCHAR"', '("dropped_by", "JSON"'), ("qc_scores",)
     ),
     Edit(
-        "asking", "humanllm_assets/asking/questions.py", append("\nUNUSED = 1\n"), (*ASKED, "benchmark_items", "benchmark_scores", "benchmark_report")
+        "asking",
+        "humanllm_assets/asking/questions.py",
+        append("\nUNUSED = 1\n"),
+        (*ASKED, "benchmark_items", "benchmark_scores", "benchmark_report"),
     ),
     # ---- what people say of it ---------------------------------------------------------------------------------------
     Edit("scored sheet", "scored_sheets/ann.csv", append("ann\n"), ("human_check",)),

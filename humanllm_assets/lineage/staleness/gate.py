@@ -6,6 +6,7 @@ one level deep. A gated node (`Node.gated`) looks at everything upstream of it f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from humanllm_assets.lineage.git import code_state
@@ -30,7 +31,12 @@ class Finding:
 
 def find_stale_upstream(graph: Graph, store: SnapshotStore, node: Node, partition: str) -> list[Finding]:
     """Everything upstream of a partition that is missing, unpublished or stale, parents first."""
-    found = plan(graph, store, node.parents(partition))
+    return find_stale(graph, store, node.parents(partition))
+
+
+def find_stale(graph: Graph, store: SnapshotStore, items: Sequence[Item]) -> list[Finding]:
+    """What of these partitions and of everything upstream of them is missing, unpublished or stale, parents first."""
+    found = plan(graph, store, items)
     return [Finding(s.item, _rejection(store, s.item) or "; ".join(s.reasons)) for s in found]
 
 
