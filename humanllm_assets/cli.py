@@ -183,6 +183,22 @@ def human_score(
     score_sheets(loaded, home, sheets, typer.echo)
 
 
+@app.command()
+def export(
+    dataset: Annotated[str, typer.Argument(help=r"recipe, task_datasets, or one pair such as social_qa-reddit")],
+    to: Annotated[str, typer.Option("--to", help="llamafactory, trl, axolotl, messages or sharegpt")],
+    out: Annotated[Path | None, typer.Option(help="new folder; default: exports/<dataset>-<form>")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="leave out longer samples, counted by --tokenizer")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="model folder whose tokenizer and chat template count tokens")] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Write samples in the form of another trainer, with a data card, into a new folder (docs/exports.md)."""
+    from humanllm_assets.commands.export import export as run
+
+    loaded, home = _profile(profile)
+    run(loaded, home, dataset, to, out, max_tokens=max_tokens, tokenizer=tokenizer, echo=typer.echo)
+
+
 audit_app = typer.Typer(no_args_is_help=True, help="Which records fed a checkpoint, and where a record or user went.")
 app.add_typer(audit_app, name="audit")
 JsonOption = Annotated[bool, typer.Option("--json", help="everything, as JSON")]

@@ -291,6 +291,49 @@ DROPPED_SAMPLES = define_table(
     ("reason", "VARCHAR", "why it was left out"),
 )
 PHRASES[DROPPED_SAMPLES] = PHRASES[DROPPED]
+CONTAMINATION = define_table(
+    ("says", "VARCHAR", "how many items of a held-out set and task leak"),
+    ("held_out", "VARCHAR", "test, or the public benchmark"),
+    ("task", "VARCHAR", "task or ability"),
+    ("items", "INTEGER", "test samples or questions"),
+    ("compared", "INTEGER", "those with a text long enough to be compared"),
+    ("overlapping", "INTEGER", "those with a text of which some training sample holds n-grams"),
+    ("leaking", "INTEGER", "those with a text that leaks (contamination thresholds)"),
+    ("leaking_share", "DOUBLE", "leaking / items"),
+)
+HELD_OUT = define_table(
+    ("text_id", "VARCHAR", "item, field and passage"),
+    ("held_out", "VARCHAR", "test, or the public benchmark"),
+    ("item_id", "VARCHAR", "test sample, or question without its repetitions"),
+    ("task", "VARCHAR", "its task or ability"),
+    ("source", "VARCHAR", "its source, subset or language"),
+    ("user_id", "VARCHAR", "its user, scenario or story"),
+    ("field", "VARCHAR", "answer, prompt, options, or the value of the prompt that the text is"),
+    ("passage_id", "VARCHAR", "hash of the text's words"),
+    ("words", "INTEGER", "its words"),
+    ("samples", "INTEGER", "training samples that hold n-grams of it"),
+    ("share", "DOUBLE", "highest share of its n-grams that one of them holds"),
+    ("longest", "INTEGER", "most words in a row that one of them holds"),
+    ("leaks", "BOOLEAN", "one of the two reaches the profile's threshold in one training sample"),
+)
+PHRASES[HELD_OUT] = lambda found: (
+    f"{found.count('held-out text')} that overlap training data, {found.count_true('leaks'):,} leaking"
+)
+OVERLAPS = define_table(
+    ("overlap_id", "VARCHAR", "passage and sample"),
+    ("passage_id", "VARCHAR", "held-out text, as in held_out"),
+    ("sample_id", "VARCHAR", "sample whose prompt or answer holds n-grams of it"),
+    ("split", "VARCHAR", "its split; test only beside public benchmarks"),
+    ("task", "VARCHAR", "its task"),
+    ("source", "VARCHAR", "its source"),
+    ("user_id", "VARCHAR", "its user"),
+    ("shared", "INTEGER", "n-grams of the passage that stand in the sample, without stock phrases"),
+    ("grams", "INTEGER", "n-grams of the passage"),
+    ("share", "DOUBLE", "shared / grams"),
+    ("longest", "INTEGER", "most words of the passage in a row whose n-grams all stand in the sample"),
+    ("leaks", "BOOLEAN", "a training sample that holds so much of the passage that it leaks"),
+)
+PHRASES[OVERLAPS] = lambda found: f"{found.count('overlap')} with held-out texts, {found.count_true('leaks'):,} leaking"
 CONSUMED = define_table(
     ("position", "BIGINT", "place in the training order, from 0"),
     ("step", "INTEGER", "optimizer step, from 1"),

@@ -186,6 +186,19 @@ class Tasks(Strict):
     writing_history: int = 5
 
 
+class Contamination(Strict):
+    """What of the held-out texts may stand in the training data: a text leaks when one training sample holds `min_share` of its
+    n-grams, or `min_longest` of its words in a row."""
+
+    words: int = Field(default=8, ge=3)  # n of the n-grams, as in the overlap figures that PaLM was published with
+    stock_users: int = Field(default=20, ge=1)  # an n-gram that more users of the training split share is a stock phrase
+    min_shared: int = Field(default=8, ge=1)  # fewer shared n-grams are chance; a text too short to have them is not compared
+    min_share: Share = 0.3  # near-duplicates with about every seventh word changed still reach it
+    min_longest: int = Field(default=40, ge=3)  # words
+    max_leaking: Share = 0.01  # contract: of the items of a held-out set and task
+    severity: Literal["critical", "warning"] = "critical"  # whether more than that may be trained and scored, with a note
+
+
 class Thresholds(Strict):
     """All thresholds of a profile."""
 
@@ -200,6 +213,7 @@ class Thresholds(Strict):
     calibration: Calibration = Calibration()
     failures: Failures = Failures()
     tasks: Tasks = Tasks()
+    contamination: Contamination = Contamination()
     bands: Bands = Bands()
 
     def bands_of(self, source: str) -> SourceBands:

@@ -183,7 +183,11 @@ def _declare_scores(parts: Partitions) -> Node:
         tables={"summary": SUMMARY, "answers": ANSWERS, "application_answers": APPLICATION_ANSWERS, "failures": FAILURES},
         partitions=parts.score_keys(),
         dimensions={"benchmark": parts.benchmarks, "contestant": parts.contestants},
-        deps=(parts.benchmarks_of_scores("benchmark_items"), parts.contestants_of_scores("contestants")),
+        deps=(
+            parts.benchmarks_of_scores("benchmark_items"),
+            parts.contestants_of_scores("contestants"),
+            Dep("contamination", every(parts.score_keys(), ("",)), asks=False, guard=True),
+        ),
         identity=lambda key: _scores_identity(profile, key),
         calls=list_calls,
         compute=_benchmark_scores,
@@ -339,9 +343,10 @@ def _declare_benchmark_report(parts: Partitions) -> Node:
             Dep("benchmark_scores", every(("",), parts.score_keys())),
             Dep("benchmark_items", every(("",), parts.benchmarks)),
             Dep("contestants", every(("",), parts.contestants)),
+            Dep("contamination", every(("",), ("",))),
         ),
         identity=lambda _: _report_identity(parts.profile),
-        calls=lambda _: [part for kind in kinds for part in (kind.tables, kind.sections)],
+        calls=lambda _: [part for kind in kinds for part in (kind.summarise, kind.tables, kind.sections)],
         compute=_benchmark_report,
     )
 

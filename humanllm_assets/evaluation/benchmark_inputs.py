@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from humanllm_assets.evaluation.benchmark_report import BenchmarkInputs, Difference
 from humanllm_assets.evaluation.benchmarks import kinds_of
 from humanllm_assets.evaluation.differences import compare
+from humanllm_assets.evaluation.leaked import count_leaks, score_unleaked
 from humanllm_assets.evaluation.report_context import describe_context
 from humanllm_assets.sql import literal, read_rows
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def benchmark_inputs(step: Step) -> BenchmarkInputs:
-    """All summaries, merged minus base model per benchmark, the benchmarks of the profile, and what made them."""
+    """All summaries, also without questions that leak, merged minus base model per benchmark, the profile's benchmarks, what made them."""
     step.view("summary", "benchmark_scores", "summary")
     step.view("answers", "benchmark_scores", "answers")
     profile = step.profile
@@ -39,7 +40,8 @@ def benchmark_inputs(step: Step) -> BenchmarkInputs:
         contestants[f"contestant {name}"] = f"{row[0]} ({row[1]})"
     summaries = list(read_rows(step.con, "select * from summary order by all"))
     made_by = replace(made_by, models={**made_by.models, **contestants})
-    return BenchmarkInputs(summaries, differences, dict(profile.benchmarks), made_by)
+    leaks = count_leaks(step)
+    return BenchmarkInputs(summaries, differences, dict(profile.benchmarks), made_by, leaks, score_unleaked(step, leaks))
 
 
 def _answers_of(benchmark: str, contestant: str) -> str:

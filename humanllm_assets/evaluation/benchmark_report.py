@@ -10,11 +10,12 @@ What belongs here: arranging numbers that others computed. What does not: comput
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from humanllm_assets.evaluation.benchmarks import Kind, list_kinds, load_kind
 from humanllm_assets.evaluation.estimates import Estimate
+from humanllm_assets.evaluation.leaked import Leaks
 from humanllm_assets.evaluation.paper import paper_numbers, paper_value, report_row, show_count
 from humanllm_assets.evaluation.report_parts import Column, Layout, Pair, Results, SummaryKey
 from humanllm_assets.pages import plots
@@ -40,13 +41,16 @@ class Difference:
 @dataclass(frozen=True)
 class BenchmarkInputs:
     """summaries: rows of SUMMARY of all benchmarks and contestants. differences: merged models against their bases. benchmarks:
-    the profile's; a table none of whose benchmarks has results says so.
+    the profile's; a table none of whose benchmarks has results says so. leaks: how many questions of each benchmark have a text
+    that stands in the training data. unleaked: rows of SUMMARY without those questions, of benchmarks that have any.
     """
 
     summaries: Sequence[Row]
     differences: Sequence[Difference]
     benchmarks: Mapping[str, Benchmark]
     context: Context
+    leaks: Mapping[str, Leaks] = field(default_factory=dict)
+    unleaked: Sequence[Row] = ()
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
@@ -115,7 +119,7 @@ def benchmark_report(inputs: BenchmarkInputs) -> tuple[str, list[Row]]:
     found = _index(inputs.summaries)
     sections = [_table_section(layout, found) for layout in _layouts(found, benchmarks)]
     results = Results(found, list(dict.fromkeys(Pair(d.base, d.merged) for d in differences)))
-    sections.append(_difference_section(differences))
+    sections += [_difference_section(differences), _leak_section(inputs, found)]
     sections += [section for kind, own in _by_kind(benchmarks) for section in kind.sections(own, results)]
     sections += _detail_sections(found)
     lead = (
@@ -128,9 +132,10 @@ def benchmark_report(inputs: BenchmarkInputs) -> tuple[str, list[Row]]:
             f" Some numbers here rest on {fewest} {'answer' if fewest == 1 else 'answers'}: an interval over so few users is too narrow "
             "to believe."
         )
-    return render_page(f"Benchmarks, profile {inputs.context.profile}", lead, inputs.context, sections), benchmark_numbers(
-        inputs.summaries, benchmarks
-    )
+    numbers = benchmark_numbers(inputs.summaries, benchmarks)
+    for row in benchmark_numbers(inputs.unleaked, benchmarks):
+        numbers.append({**row, "section": f"{row['section']}, without questions that leak", "paper": None})
+    return render_page(f"Benchmarks, profile {inputs.context.profile}", lead, inputs.context, sections), numbers
 
 
 def _table_section(layout: Layout, found: _Found) -> Section:
@@ -170,6 +175,24 @@ def _difference_section(differences: Sequence[Difference]) -> Section:
     section.tables.append(Table("", "Comparison", ["Difference", "Answers"], rows))
     svg = plots.forest("Merged minus base", {k: (e.value, e.low, e.high) for k, e in names.items()}, "difference in accuracy")
     section.figures.append(Figure(svg, "Green: the interval is above zero; orange: below; grey: it holds zero."))
+    return section
+
+
+def _leak_section(inputs: BenchmarkInputs, found: _Found) -> Section:
+    """Questions with a text that stands in the training data, and what the scores are without them."""
+    leaking = {name: f"{n.leaking:,} of {n.questions:,} questions of {name}" for name, n in inputs.leaks.items() if n.leaking}
+    section = Section("Without questions that leak", ["A question leaks when a text of it stands in the training data."])
+    section.texts.append(f"{'; '.join(leaking.values())}." if leaking else "No question of these benchmarks leaks.")
+    left = _index(inputs.unleaked)
+    for layout in _layouts(left, inputs.benchmarks):
+        rows = []
+        for contestant in _contestants(left, layout):
+            for title, column in _slots(layout):
+                if column and column.benchmark in leaking:
+                    values = (_value(found, contestant, column), _value(left, contestant, column))
+                    rows.append(TableRow(f"{contestant}: {title}", [_cell(v, layout.digits) for v in values]))
+        if rows:
+            section.tables.append(Table(layout.title, "Model: column", ["All questions", "Without those that leak"], rows))
     return section
 
 

@@ -40,13 +40,15 @@ class Dep:
     """An upstream asset and, for each own partition, the upstream partitions that it reads (none: not a parent).
 
     `dimension`: of an asset over two dimensions, the one whose keys are the upstream partitions. `asks`: whether what is asked of
-    models depends on it; forecasts of calls look no further where it does not.
+    models depends on it; forecasts of calls look no further where it does not. `guard`: it must be published and up to date before
+    the asset computes, and decides nothing of what is computed, so its versions are in no identity and no lineage.
     """
 
     asset: str
     parents: Mapping[str, tuple[str, ...]]
     dimension: str | None = None
     asks: bool = True
+    guard: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,13 @@ class Node:
         return self.partitions != (NO_PARTITION,)
 
     def parents(self, partition: str) -> list[Item]:
-        """The upstream partitions that a partition reads."""
+        """The upstream partitions that a partition reads, or that guard it."""
         return [Item(d.asset, p) for d in self.deps for p in d.parents.get(partition, ())]
+
+    @property
+    def guards(self) -> frozenset[str]:
+        """The upstream assets that decide whether a step may start, and nothing else."""
+        return frozenset(d.asset for d in self.deps if d.guard)
 
     def code_versions(self, partition: str) -> dict[str, str]:
         """Versions of the science code behind a partition alone, by function or module."""
@@ -112,7 +119,8 @@ class Node:
         """The identity payload of a partition, given the data version of every parent."""
         versions: dict[str, dict[str, str]] = {}
         for (asset, parent), version in upstream.items():
-            versions.setdefault(asset, {})[parent] = version
+            if asset not in self.guards:
+                versions.setdefault(asset, {})[parent] = version
         return {
             **self.own_identity(partition),
             "external": plain(self.external(partition), f"external identity of {self.name}"),

@@ -57,7 +57,7 @@ class Outcome:
 
 
 def pin_inputs(node: Node, partition: str, store: SnapshotStore) -> dict[str, dict[str, Snapshot]]:
-    """The published snapshot of every parent partition.
+    """The published snapshot of every parent partition that is read.
 
     Raises:
         StepError: parents that are not published, all in one message with the command that makes them.
@@ -68,7 +68,7 @@ def pin_inputs(node: Node, partition: str, store: SnapshotStore) -> dict[str, di
         snapshot = store.published(asset, parent)
         if snapshot is None:
             missing.append(str(Item(asset, parent)))
-        else:
+        elif asset not in node.guards:
             inputs.setdefault(asset, {})[parent] = snapshot
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")

@@ -58,7 +58,10 @@ def partition_mapping(node: Node, dep: Dep, upstream: Node) -> dg.PartitionMappi
     if not upstream.partitioned:
         return None
     if not node.partitioned:
-        return dg.AllPartitionMapping()
+        read = dep.parents[NO_PARTITION]
+        return (
+            dg.AllPartitionMapping() if {*read} == {*upstream.partitions} else dg.SpecificPartitionsPartitionMapping(list(read))
+        )
     if node.dimensions:
         return dg.MultiToSingleDimensionPartitionMapping(dep.dimension)
     downstream: dict[str, list[str]] = {}

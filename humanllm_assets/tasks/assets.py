@@ -1,4 +1,5 @@
-"""task_datasets: the training and test samples of every task-source pair that exists (T1-T7)."""
+"""task_datasets: the training and test samples of every task-source pair that exists (T1-T7); contamination: what of the test split
+and of public benchmarks stands in the training data."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from humanllm_assets.contracts.suite import Contract, Lists
-from humanllm_assets.lineage.nodes import Dep, Node
+from humanllm_assets.lineage.nodes import Dep, Node, every
 from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.sql import literal
-from humanllm_assets.tables import DROPPED_SAMPLES, SAMPLES
+from humanllm_assets.tables import CONTAMINATION, DROPPED_SAMPLES, HELD_OUT, OVERLAPS, SAMPLES
+from humanllm_assets.tasks.contamination import HELD_OUT_QUERY, OVERLAPS_QUERY, SUMMARY_QUERY, measure_contamination
 from humanllm_assets.tasks.samples import build_samples, dropped_samples, plan_samples
 from humanllm_assets.tasks.task import IncompleteTask, load_task, module_of
 from resources.profile import TASKS, site_of
@@ -30,7 +32,8 @@ eligible Amazon records, the topics of records, and the synthesized items that p
 def nodes(profile: Profile, home: Home) -> list[Node]:
     """The assets of this stage."""
     check_tasks(TASKS)
-    return [_declare_task_datasets(profile, Partitions(profile))]
+    parts = Partitions(profile)
+    return [_declare_task_datasets(profile, parts), _declare_contamination(profile, parts)]
 
 
 def check_tasks(tasks: Iterable[str]) -> None:
@@ -163,3 +166,42 @@ def _measure_laws(step: Step, candidates: int, tables: Collection[str]) -> dict[
         "train_samples": train,
         "test_samples": test,
     }
+
+
+# ---- contamination ---------------------------------------------------------------------------------------------------
+
+
+def _declare_contamination(profile: Profile, parts: Partitions) -> Node:
+    # Questions of our own tasks are made of test samples, so that a training run need not wait for the writers of distractors.
+    public = tuple(name for name, benchmark in profile.benchmarks.items() if benchmark.folder)
+    limits = profile.thresholds.contamination
+    return Node(
+        name="contamination",
+        group="tasks",
+        description="How much of the test split's prompts and answers, and of the public benchmarks, stands word by word in the training "
+        "samples. Nothing is trained or scored while more leaks than the profile allows.",
+        kinds=frozenset({"duckdb", "parquet"}),
+        tables={"summary": CONTAMINATION, "held_out": HELD_OUT, "overlaps": OVERLAPS},
+        deps=(
+            Dep("task_datasets", every(("",), parts.pairs)),
+            *([Dep("benchmark_items", every(("",), public), asks=False)] if public else ()),
+        ),
+        identity=lambda _: {"contamination": limits.model_dump(exclude={"max_leaking", "severity"})},  # those two: the contract's
+        compute=_contamination,
+        contract=Contract.load("contamination", profile.thresholds),
+    )
+
+
+def _contamination(step: Step) -> None:
+    step.view("samples", "task_datasets", "samples")
+    step.view("questions", "benchmark_items", "items")
+    measure_contamination(step.con, "samples", "questions", step.profile.thresholds.contamination)
+    step.copy("overlaps", OVERLAPS_QUERY)
+    step.copy("held_out", HELD_OUT_QUERY)
+    step.copy("summary", SUMMARY_QUERY)
+    items, compared, leaking = step.con.execute(
+        f"select sum(items), sum(compared), sum(leaking) from ({SUMMARY_QUERY})"
+    ).fetchall()[0]
+    items, compared = int(items or 0), int(compared or 0)
+    step.count(entered=items, kept=compared, dropped={"too_short": items - compared})
+    step.measures["leaking_items"] = int(leaking or 0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from humanllm_assets.contracts.suite import Contract
-from humanllm_assets.lineage.nodes import Dep, Node, same
+from humanllm_assets.lineage.nodes import Dep, Node, every, same
 from humanllm_assets.pages.model_card import describe_model
 from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import CONSUMED, DROPPED_TRAINING, MERGE_CHECK, TRAINING_METRICS
@@ -35,6 +36,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
     deps = [Dep("task_datasets", {r: parts.pairs_of_recipe(profile.recipes[r]) for r in recipes})]
     for source in parts.sources:
         deps.append(Dep(f"filtered_{source}", {r: parts.slices(source) for r, sources in raw.items() if source in sources}))
+    deps.append(Dep("contamination", every(recipes, ("",)), asks=False, guard=True))
     return [
         Node(
             name="sft_checkpoint",
@@ -44,7 +46,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             kinds=frozenset({"deepspeed", "pytorch"}),
             tables={"consumed": CONSUMED, "metrics": TRAINING_METRICS, "dropped": DROPPED_TRAINING},
             partitions=recipes,
-            deps=tuple(Dep(d.asset, {k: v for k, v in d.parents.items() if v}) for d in deps if any(d.parents.values())),
+            deps=tuple(replace(d, parents={k: v for k, v in d.parents.items() if v}) for d in deps if any(d.parents.values())),
             identity=lambda recipe: _recipe_identity(profile, recipe),
             external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
             compute=_sft_checkpoint,

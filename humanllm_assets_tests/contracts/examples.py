@@ -62,6 +62,18 @@ SAMPLE: Row = {
     "sample_id": "good", "task": "social_qa", "source": "reddit", "split": "train", "user_id": "reddit/u",
     "conversations": "[]", "record_ids": ["reddit:t3_good"], "answer": "a", "options": "[]", "created_at": NOON,
 }  # fmt: skip
+CONTAMINATION: Row = {
+    "says": "good", "held_out": "test", "task": "social_qa", "items": 100, "compared": 90, "overlapping": 3, "leaking": 1,
+    "leaking_share": 0.01,
+}  # fmt: skip
+HELD_OUT: Row = {
+    "text_id": "good", "held_out": "test", "item_id": "s", "task": "social_qa", "source": "reddit", "user_id": "reddit/u",
+    "field": "answer", "passage_id": "p", "words": 40, "samples": 1, "share": 0.5, "longest": 20, "leaks": True,
+}  # fmt: skip
+OVERLAP: Row = {
+    "overlap_id": "good", "passage_id": "p", "sample_id": "s", "split": "train", "task": "social_qa", "source": "reddit",
+    "user_id": "reddit/u", "shared": 16, "grams": 32, "share": 0.5, "longest": 20, "leaks": True,
+}  # fmt: skip
 ITEM: Row = {
     "item_id": "good", "benchmark": "b", "distractor_set": "llm", "control": "none", "prompt": "p",
     "options": '[{"label": "A"}, {"label": "B"}]', "correct": "B",
@@ -89,6 +101,11 @@ GOOD: dict[str, dict[str, tuple[sql.Table, Row]]] = {
     },
     "qc_scores": {"scores": (schemas.SCORES, SCORE), "gates": (schemas.GATE_MEASURES, GATES_OF_ITEM)},
     "task_datasets": {"samples": (schemas.SAMPLES, SAMPLE)},
+    "contamination": {
+        "summary": (schemas.CONTAMINATION, CONTAMINATION),
+        "held_out": (schemas.HELD_OUT, HELD_OUT),
+        "overlaps": (schemas.OVERLAPS, OVERLAP),
+    },
     "sft_checkpoint": {},
     "merged_model": {},
     "benchmark_items": {"items": (schemas.BENCHMARK_ITEMS, ITEM)},

@@ -255,3 +255,19 @@ def test_the_judge_stands_beside_every_number_that_it_decided(funnel_page):
 def test_scores_of_a_judge_that_was_never_measured_say_so(benchmark_page):
     html, _ = benchmark_page
     assert html.count("Judge not calibrated: the one of contestants") >= 2
+
+
+def test_scores_stand_beside_those_without_questions_that_leak():
+    left = [{**row, "value": row["value"] - 0.05, "n": 900} for row in SUMMARIES if row["benchmark"] == "items"]
+    inputs = bp.BenchmarkInputs(SUMMARIES, [], BENCHMARKS, CONTEXT, {"items": bp.Leaks(3, 12), "qa": bp.Leaks(0, 9)}, left)
+    html, rows = bp.benchmark_report(inputs)
+    assert "3 of 12 questions of items." in html and "of qa" not in html
+    part = html[html.index("Without questions that leak") :]
+    assert "15.23" in part and "10.23" in part
+    title = "Table 1: in-domain, distractors written by models, without questions that leak"
+    beside = {r["row"]: r["value"] for r in rows if r["section"] == title and r["column"] == "Item Selection"}
+    assert beside == {"qwen2.5-7b": pytest.approx(10.23), "qwen2.5-7b-humanllm": pytest.approx(20.23)}
+
+
+def test_a_page_says_when_no_question_leaks(benchmark_page: tuple[str, list[dict[str, Any]]]):
+    assert "No question of these benchmarks leaks." in benchmark_page[0]

@@ -246,7 +246,10 @@ EDITS = [
         "column type", "humanllm_assets/tables.py", replace('("dropped_by", "VARCHAR"', '("dropped_by", "JSON"'), ("qc_scores",)
     ),
     Edit(
-        "asking", "humanllm_assets/asking/questions.py", append("\nUNUSED = 1\n"), (*ASKED, "benchmark_items", "benchmark_scores")
+        "asking",
+        "humanllm_assets/asking/questions.py",
+        append("\nUNUSED = 1\n"),
+        (*ASKED, "benchmark_items", "benchmark_scores", "benchmark_report"),
     ),
     # ---- what people say of it ---------------------------------------------------------------------------------------
     Edit("scored sheet", "scored_sheets/ann.csv", append("ann\n"), ("human_check",)),
@@ -273,6 +276,14 @@ EDITS = [
     Edit("prompt of a task", "prompts/tasks/item_selection.md", append("\nAnswer.\n"), ("task_datasets[item_selection-amazon]",)),
     Edit(
         "share of test users", PROFILE, replace("test_fraction: 0.5", "test_fraction: 0.4"), ("task_datasets", "sft_checkpoint")
+    ),
+    Edit("what a stock phrase is", PROFILE, replace("stock_users: 3", "stock_users: 4"), ("contamination",)),
+    Edit("what may leak", PROFILE, replace("stock_users: 3", "stock_users: 3, max_leaking: 0.1"), ("contamination",)),
+    Edit(
+        "how held-out texts are compared",
+        "humanllm_assets/tasks/contamination.py",
+        replace("'topic_label', 'kind'", "'kind'"),
+        ("contamination", "benchmark_report"),
     ),
     Edit(
         "optimizer",
@@ -323,7 +334,7 @@ EDITS = [
         "what counts as a choice",
         "humanllm_assets/evaluation/scoring.py",
         replace("([A-Z])", "([A-Za-z])"),
-        ("benchmark_scores",),
+        ("benchmark_scores", "benchmark_report"),
     ),
     Edit(
         "the paper's numbers",

@@ -6,6 +6,7 @@ one level deep. A gated node (`Node.gated`) looks at everything upstream of it f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from humanllm_assets.lineage.git import code_state
@@ -30,8 +31,19 @@ class Finding:
 
 def find_stale_upstream(graph: Graph, store: SnapshotStore, node: Node, partition: str) -> list[Finding]:
     """Everything upstream of a partition that is missing, unpublished or stale, parents first."""
-    found = plan(graph, store, node.parents(partition))
-    return [Finding(s.item, "; ".join(s.reasons)) for s in found]
+    return find_stale(graph, store, node.parents(partition))
+
+
+def find_stale(graph: Graph, store: SnapshotStore, items: Sequence[Item]) -> list[Finding]:
+    """What of these partitions and of everything upstream of them is missing, unpublished or stale, parents first."""
+    found = plan(graph, store, items)
+    return [Finding(s.item, _rejection(store, s.item) or "; ".join(s.reasons)) for s in found]
+
+
+def _rejection(store: SnapshotStore, item: Item) -> str | None:
+    """What the newest snapshot of a partition broke of its contract; None when it broke nothing."""
+    newest = max((s.manifest for s in store.all(*item)), key=lambda m: m.finished_at, default=None)
+    return f"not published, {'; '.join((newest.verdict or {})['failed'])}" if newest and not newest.passed else None
 
 
 def find_unclean_upstream(graph: Graph, store: SnapshotStore, node: Node, partition: str) -> list[Finding]:

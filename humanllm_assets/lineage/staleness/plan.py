@@ -1,8 +1,8 @@
 """Which partitions are stale, and why: published identities against those that a step would have now.
 
 A partition is stale when its identity differs from the published snapshot's, when a file of that snapshot is gone, or when a
-parent is stale (the parent's new content is not known before it ran, so the plan counts it; the run may stop early where the
-parent turns out equal).
+parent that it reads is stale (the parent's new content is not known before it ran, so the plan counts it; the run may stop early
+where the parent turns out equal).
 """
 
 from __future__ import annotations
@@ -90,10 +90,11 @@ def plan(
     wanted = graph.upstream_closure(targets) if targets is not None else graph.all_partitions()
     stale: dict[Item, Stale] = {}
     for item in wanted:
-        parents = tuple(p for p in graph[item.asset].parents(item.partition) if p in stale)
+        waits_for = [p for p in graph[item.asset].parents(item.partition) if p in stale]
+        parents = tuple(p for p in waits_for if p.asset not in graph[item.asset].guards)
         own = find_own_changes(graph, store, item, details)
         if own or parents:
-            layer = 1 + max((stale[p].layer for p in parents), default=0)
+            layer = 1 + max((stale[p].layer for p in waits_for), default=0)
             reasons = (*(c.phrase for c in own), *([_follows(parents)] if parents else []))
             stale[item] = Stale(item, reasons, bool(own), tuple(own), parents, layer)
     return list(stale.values())
