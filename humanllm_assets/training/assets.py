@@ -128,11 +128,6 @@ def _sft_checkpoint(step: Step) -> None:
     step.log(
         f"loss {outcome.first_loss:.3f} -> {outcome.last_loss:.3f} in {outcome.steps} steps, {outcome.tokens_per_second:.0f} tokens/s"
     )
-    for path in work.model.iterdir():
-        shutil.copy2(path, step.writer.folder / path.name)
-    step.copy("consumed", f"select * from read_parquet('{work.consumed}')")
-    step.copy("metrics", f"select step, loss, learning_rate from read_json('{work.metrics}', format = 'newline_delimited')")
-    step.copy("dropped", f"select * from read_parquet('{work.dropped}')")
     if outcome.held_out_after is not None:
         step.log(
             f"loss on {outcome.held_out_samples} held-out samples {outcome.held_out_before:.3f} -> {outcome.held_out_after:.3f}"
@@ -141,6 +136,11 @@ def _sft_checkpoint(step: Step) -> None:
         work.outcome.unlink()  # so that the next materialization trains again, from the beginning
         shutil.rmtree(work.checkpoints, ignore_errors=True)
         raise TrainingError(f"{step.partition} was not trained as its recipe says: {_numbered(deviations)}; log: {work.logs}")
+    for path in work.model.iterdir():
+        shutil.copy2(path, step.writer.folder / path.name)
+    step.copy("consumed", f"select * from read_parquet('{work.consumed}')")
+    step.copy("metrics", f"select step, loss, learning_rate from read_json('{work.metrics}', format = 'newline_delimited')")
+    step.copy("dropped", f"select * from read_parquet('{work.dropped}')")
     for line in data.describe_mix():
         step.log(line)
     dropped = outcome.dropped
