@@ -352,7 +352,7 @@ TRAINING_METRICS = define_table(
 )
 DROPPED_TRAINING = define_table(
     ("sample_id", "VARCHAR", "sample that was not trained"),
-    ("reason", "VARCHAR", "too_long or no_response"),
+    ("reason", "VARCHAR", "too_long, held_out, or what makes its conversation irregular or its template refuse it"),
     ("n_tokens", "INTEGER", "its length"),
 )
 PHRASES[DROPPED_TRAINING] = PHRASES[DROPPED]

@@ -15,8 +15,9 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePath
+from string import ascii_uppercase
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
@@ -256,24 +257,45 @@ class Engine(Strict):
 # ---- training and evaluation -----------------------------------------------------------------------------------------
 
 
+TEMPLATE_DATE = date(2024, 7, 26)  # what Llama 3.1's template writes where nothing else is said
+
+
 class Hyperparameters(Strict):
     """M2, section 3.2. `warmup_ratio` 0.5 is the paper's printed value; its released code has 0.05."""
 
-    learning_rate: float = 5e-6
-    batch_size: int = 64
-    max_length: int = 8192
-    epochs: float = 3
-    warmup_ratio: float = 0.5
+    learning_rate: float = Field(default=5e-6, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    max_length: int = Field(default=8192, ge=2)
+    epochs: float = Field(default=3, gt=0)
+    warmup_ratio: float = Field(default=0.5, ge=0, lt=1)  # of all steps
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, ge=0)  # 0 = gradients are not clipped
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     seed: int = 42
-    max_steps: int | None = None
+    max_steps: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _take_effect(self) -> Hyperparameters:
+        if self.scheduler == "constant" and self.warmup_ratio:
+            raise ValueError(
+                f"`scheduler: constant` has no warm-up, so `warmup_ratio: {self.warmup_ratio:g}` would have no effect; "
+                "write `warmup_ratio: 0`, or take `linear` or `cosine`"
+            )
+        if self.max_steps == 1 and self.warmup_ratio:
+            raise ValueError(
+                "the only step of `max_steps: 1` would be one of warm-up, with the learning rate 0; write `warmup_ratio: 0`"
+            )
+        return self
+
+    def warmup_steps(self, steps: int) -> int:
+        """Steps of warm-up among all `steps`; the first has the learning rate 0."""
+        return math.ceil(steps * self.warmup_ratio)
 
 
 class ExternalData(Strict):
-    """A ShareGPT JSONL mixed into the training data (ablation A2: SmolTalk, Orca). `share` is of the final data set."""
+    """Conversations mixed into the training data (ablation A2: SmolTalk, Orca), a JSON object per line. `share` is of the final
+    data set. Layouts: ShareGPT (`conversations`), `messages`, Orca (`question`, `response`, perhaps `system_prompt`)."""
 
     name: Key
     path: str
@@ -281,30 +303,66 @@ class ExternalData(Strict):
     share: float = Field(gt=0, lt=1)
 
 
+def _name_once(names: list[str]) -> list[str]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"`{twice[0]}` is named twice, which has no effect; name it once")
+    return names
+
+
+OWN_DATA = "humanllm"  # origin of the samples of `task_datasets`, beside the names of what is mixed in
+
+
 class Recipe(Strict):
-    """One `sft_checkpoint` partition: base model, task data sets, mixing, hyperparameters; M1-M3, A1-A3."""
+    """One `sft_checkpoint` partition: base model, task data sets, mixing, hyperparameters; M1-M3, A1-A3.
+
+    template_date: the day given to a chat template that writes today's date, so that it decides no tokens; a model's
+    `chat_template_arguments` (`date_string`) win over it, and are given to servers too.
+    held_out: share of the users of the train split whose samples are not trained; the loss on them is printed.
+    """
 
     base_model: Key
     objective: Literal["sft", "raw_continuation"] = "sft"  # raw_continuation is ablation A1
-    tasks: list[TaskName] = list(TASKS)
-    sources: list[SourceName] = list(SOURCES)
+    tasks: Annotated[list[TaskName], AfterValidator(_name_once), Field(min_length=1)] = list(TASKS)
+    sources: Annotated[list[SourceName], AfterValidator(_name_once), Field(min_length=1)] = list(SOURCES)
     mix: list[ExternalData] = []
     hyperparameters: Hyperparameters = Hyperparameters()
-    merge_weight: float = Field(0.5, ge=0, le=1)  # weight of the fine-tuned model in the linear merge; M3: 1:1
+    template_date: date = TEMPLATE_DATE
+    held_out: float = Field(default=0.005, ge=0, lt=1)
+    merge_weight: float = Field(0.5, gt=0, le=1)  # weight of the fine-tuned model in the linear merge; M3: 1:1
+
+    @model_validator(mode="after")
+    def _take_effect(self) -> Recipe:
+        names = [OWN_DATA, *(external.name for external in self.mix)]
+        if len(set(names)) < len(names) or sum(external.share for external in self.mix) >= 1:
+            raise ValueError(f"the shares of `mix` must sum to less than 1, under distinct names other than {OWN_DATA}")
+        idle = [name for name, given in (("tasks", self.tasks != list(TASKS)), ("mix", self.mix)) if given]
+        if self.objective == "raw_continuation" and idle:
+            raise ValueError(
+                f"`{idle[0]}` has no effect with `objective: raw_continuation`, which trains on raw records; remove it"
+            )
+        return self
 
 
 class Launch(Strict):
     """How training is started. Execution only."""
 
-    processes: int = 1
-    micro_batch: int = 1
+    processes: int = Field(default=1, ge=1)
+    micro_batch: int = Field(default=1, ge=1)
     zero_stage: Literal[0, 1, 2, 3] = 2
     hostfile: str | None = None
     offload_optimizer: bool = False
     gradient_checkpointing: bool = False
-    save_steps: int = 500
+    save_steps: int = Field(default=500, ge=1)
     cpu: bool = False
-    threads: int = 0  # per process; 0 = library default
+    threads: int = Field(default=0, ge=0)  # per process; 0 = library default
+
+    @model_validator(mode="after")
+    def _take_effect(self) -> Launch:
+        if self.hostfile and self.processes != 1:
+            raise ValueError("`processes` has no effect beside `hostfile`, whose slots are counted; remove one of them")
+        if self.offload_optimizer and (self.cpu or not self.zero_stage):
+            raise ValueError("`offload_optimizer` has no effect with `cpu: true` or `zero_stage: 0`; remove it")
+        return self
 
 
 class Contestant(Strict):
@@ -337,7 +395,7 @@ class Benchmark(Strict):
     folder: str | None = None  # of a public benchmark's files
     subset: str | None = None  # which part of the benchmark; the kind says which there are
     max_items: int | None = None
-    distractors: list[Distractor] = []
+    distractors: list[Distractor] = Field(default=[], max_length=len(ascii_uppercase) - 1)  # options are named by letters
     max_tokens: int = 16
     temperature: float = 0.0
 
@@ -396,6 +454,8 @@ class Profile(Strict):
             need("model", role.model, self.models, f"roles.{name}")
         for name, recipe in self.recipes.items():
             need("model", recipe.base_model, self.models, f"recipes.{name}")
+        for name in self.launch.keys() - {"default"}:
+            need("model", name, self.models, f"launch.{name}")
         for name, contestant in self.contestants.items():
             if contestant.model:
                 need("model", contestant.model, self.models, f"contestants.{name}")

@@ -7,6 +7,7 @@ is identity.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, create_model
@@ -173,14 +174,21 @@ class Failures(Strict):
     max_quarantine_rate: float = 0.05
     max_llm_failure_rate: float = 0.05
     max_invalid_rate: float = 0.2
+    max_share_error: float = 0.02  # a recipe's `mix`: largest difference of a share of the trained samples from the one asked for
+
+
+def _lettered(options: int) -> int:
+    if not 2 <= options <= len(ascii_uppercase):
+        raise ValueError(f"options are named by letters, so there can be 2 to {len(ascii_uppercase)} of them, not {options}")
+    return options
 
 
 class Tasks(Strict):
     """T1-T7. Shares are equalised by capping each task-source pair; null = no cap."""
 
-    test_fraction: float = 0.1
+    test_fraction: Share = 0.1
     max_samples_per_pair: int | None = 60_000
-    candidates: int = 20  # T6: 1 bought + 19 random
+    candidates: Annotated[int, AfterValidator(_lettered)] = 20  # T6: 1 bought + 19 random
     max_history: int = 30
     max_comments: int = 5
     writing_history: int = 5

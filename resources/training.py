@@ -3,8 +3,8 @@
 Execution only: nothing here decides a weight. The training itself is `rank.py` and `sft.py`, which run as processes of
 their own; this module is light and is what assets and tests call.
 
-A work folder holds: `config.json`, `encoded.arrow` (token ids and masks), `dropped.parquet`, `checkpoints/`,
-`consumed.rank<r>.jsonl` and `metrics.jsonl` (written as it goes), `processes/` (who is running), `logs/`, and at the end
+A work folder holds: `config.json`, `encoded.arrow` and `held_out.arrow` (token ids and masks), `dropped.parquet`, `checkpoints/`,
+`before.json`, `consumed.rank<r>.jsonl` and `metrics.jsonl` (written as it goes), `processes/` (who is running), `logs/`, and at the end
 `model/`, `consumed.parquet`, `outcome.json`. Training over several hosts needs it on a file system that all of them share.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -26,9 +27,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from resources.devices import VISIBLE, limited_devices
 from resources.errors import Explained
 from resources.processes import Holder, die_with_parent, free_port, started_at
-from resources.profile import PROJECT_ROOT, Launch, Recipe, resolve_path
+from resources.profile import PROJECT_ROOT, Hyperparameters, Launch, Recipe, resolve_path
 
 LAUNCHED_BY = "HUMANLLM_LAUNCHED_BY"  # id of the process that asked for the training; its death ends the training
 COMPLETE = "complete.json"  # in a checkpoint folder: every process has written its part
@@ -55,8 +57,18 @@ class Work:
         return self.folder / "encoded.arrow"
 
     @property
+    def held_out(self) -> Path:
+        """The encoded samples of held-out users, for the loss on them."""
+        return self.folder / "held_out.arrow"
+
+    @property
+    def before(self) -> Path:
+        """What held before the first step: a digest of every weight tensor, the loss on held-out samples."""
+        return self.folder / "before.json"
+
+    @property
     def dropped(self) -> Path:
-        """Samples that were not trained. Columns: sample_id, reason (too_long | no_response), n_tokens."""
+        """Samples that were not trained: columns of DROPPED_TRAINING in `humanllm_assets/tables.py`."""
         return self.folder / "dropped.parquet"
 
     @property
@@ -130,6 +142,7 @@ def prepare_work(
     launch: Launch,
     module: str,
     template_arguments: Mapping[str, Any] | None = None,
+    held_out: Path | None = None,
     identity: str = "",
 ) -> Work:
     """Make or reuse the work folder of one training run.
@@ -141,6 +154,7 @@ def prepare_work(
         samples: Parquet from `data.training_samples` or `data.raw_samples`.
         module: what every training process runs, as `python -m <module> <config.json>`.
         template_arguments: what the base model's chat template is rendered with (`Model.chat_template_arguments`).
+        held_out: samples as `samples`, of which only the loss is wanted.
         identity: what else decides the result, e.g. the identity hash of the step; a change starts from the beginning.
 
     Raises:
@@ -148,23 +162,21 @@ def prepare_work(
     """
     hyper = recipe.hyperparameters
     processes = world_size(launch)
-    if hyper.batch_size % (processes * launch.micro_batch):
-        raise TrainingError(
-            f"a batch of {hyper.batch_size} can't be divided into {processes} processes x micro batch {launch.micro_batch}; "
-            "change `processes` or `micro_batch` under `launch` in the profile"
-        )
-    for path in (samples, base_model / "config.json"):
+    if fault := find_batch_fault(hyper, launch):
+        raise TrainingError(fault)
+    for path in (samples, base_model / "config.json", *([held_out] if held_out else [])):
         if not path.is_file():
             raise TrainingError(f"{path} does not exist; materialize what it comes from or correct the profile's path")
     work = Work(folder.resolve())
     work.logs.mkdir(parents=True, exist_ok=True)
     end_leftovers(work)
     decides = {
-        "samples": _content(samples),
+        "samples": [_content(path) for path in (samples, held_out) if path],
         "base_model": str(base_model.resolve()),
         "objective": recipe.objective,
         "hyperparameters": hyper.model_dump(),
         "template_arguments": dict(template_arguments or {}),
+        "template_date": recipe.template_date.isoformat(),
         "identity": identity,
         "division": [processes, launch.micro_batch, launch.zero_stage, launch.offload_optimizer, launch.cpu],
     }
@@ -183,12 +195,29 @@ def prepare_work(
             "objective": recipe.objective,
             "hyperparameters": hyper.model_dump(),
             "template_arguments": dict(template_arguments or {}),
+            "template_date": recipe.template_date.isoformat(),
+            "held_out": str(held_out.resolve()) if held_out else None,
             "launch": launch.model_dump(),
             "processes": processes,
             "module": module,
         },
     )
     return work
+
+
+def find_batch_fault(hyper: Hyperparameters, launch: Launch) -> str | None:
+    """Why the recipe's batch can't be trained exactly: it is processes x micro batch x accumulation steps.
+
+    Raises:
+        TrainingError: see `world_size`.
+    """
+    processes = world_size(launch)
+    if hyper.batch_size % (processes * launch.micro_batch) == 0:
+        return None
+    return (
+        f"a batch of {hyper.batch_size} can't be divided into {processes} processes x micro batch {launch.micro_batch}; "
+        "change `processes` or `micro_batch` under `launch` in the profile"
+    )
 
 
 def _content(parquet: Path) -> str:
@@ -229,13 +258,21 @@ def sft_command(launch: Launch, config: Path, module: str) -> tuple[list[str], d
     On one machine this is DeepSpeed's launcher for a node; with a hostfile its runner, which starts that one on every host
     by pdsh and ssh. The command must be started by the calling process: the training ends when that process does.
     An exit status of 0 is not proof (the runner returns 0 when its launcher was killed): see `read_outcome`.
+
+    Raises:
+        TrainingError: fewer devices are visible than processes are to be started.
     """
     ranks = ["--module", "--no_local_rank", f"--enable_each_rank_log={Work(config.parent).logs}", module, str(config)]
     if launch.hostfile:
         argv = [sys.executable, "-m", "deepspeed.launcher.runner", f"--hostfile={resolve_path(launch.hostfile)}", *ranks]
     else:
-        visible = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d.strip()]
-        devices = visible[: launch.processes] if visible and not launch.cpu else list(range(launch.processes))
+        limited = None if launch.cpu else limited_devices()
+        if limited is not None and len(limited) < launch.processes:
+            raise TrainingError(
+                f"{launch.processes} training processes need a GPU each, but {VISIBLE} shows {len(limited)} of them "
+                f"({', '.join(limited) or 'none'}); correct it, or `processes` under `launch` in the profile"
+            )
+        devices = limited[: launch.processes] if limited else list(range(launch.processes))
         world = base64.urlsafe_b64encode(json.dumps({"localhost": devices}).encode()).decode()
         address = ["--master_addr=127.0.0.1", f"--master_port={free_port()}"]
         argv = [sys.executable, "-m", "deepspeed.launcher.launch", f"--world_info={world}", *address, *ranks]
@@ -339,11 +376,14 @@ def _watch(launcher: int, chain: Mapping[int, int | None]) -> None:
 class TrainingOutcome:
     """What a finished run did. Losses are means over the response tokens of a step, in nats."""
 
-    steps: int
+    planned_steps: int
+    steps: int  # that changed weights: those which the optimizer skipped are not among them
+    planned_samples: int
     samples: int  # samples trained, each epoch counted
     distinct_samples: int
     epochs: float
-    tokens: int  # all tokens of the trained samples
+    planned_tokens: int
+    tokens: int  # all tokens of the trained samples, as they went through the model
     trained_tokens: int  # those that carried loss
     seconds: float  # of the steps that count; time lost by kills and start-up is not in it
     first_loss: float
@@ -352,6 +392,12 @@ class TrainingOutcome:
     dropped: dict[str, int]  # samples not trained, by reason
     processes: int
     resumed_after_step: int  # step of the checkpoint that the last process started from; 0 = from the beginning
+    steps_not_finite: int  # whose loss or gradient was NaN or infinite
+    tensors: int  # trainable ones
+    unchanged: list[str]  # trainable tensors that the training left as they were
+    held_out_samples: int  # of users who are not trained on
+    held_out_before: float | None  # mean loss on them before the first step; None = there are none
+    held_out_after: float | None
 
     @property
     def tokens_per_second(self) -> float:
@@ -360,7 +406,35 @@ class TrainingOutcome:
 
     def facts(self) -> dict[str, Any]:
         """Plain data for the model card, with the rate."""
-        return asdict(self) | {"tokens_per_second": round(self.tokens_per_second, 1)}
+        return asdict(self) | {"unchanged": len(self.unchanged), "tokens_per_second": round(self.tokens_per_second, 1)}
+
+    def deviations(self) -> dict[str, int]:
+        """Numbers that are 0 when the training did what was planned: the measures of its contract."""
+        return {
+            "steps_missing": abs(self.planned_steps - self.steps),
+            "samples_missing": abs(self.planned_samples - self.samples),
+            "tokens_missing": abs(self.planned_tokens - self.tokens),
+            "steps_not_finite": self.steps_not_finite,
+            "tensors_unchanged": len(self.unchanged) if self.tensors else 1,
+            "held_out_not_finite": int(self.held_out_after is not None and not math.isfinite(self.held_out_after)),
+        }
+
+    def find_deviations(self) -> list[str]:
+        """What differs from the plan, a sentence with its remedy for each."""
+        found = self.deviations()
+        some = ", ".join(self.unchanged[:3]) + (", ..." if len(self.unchanged) > 3 else "")
+        sentences = {
+            "steps_missing": f"{self.steps} of {self.planned_steps} planned steps changed weights; a skipped step means gradients "
+            "that overflow: lower `learning_rate` or set `dtype: float32`",
+            "samples_missing": f"{self.samples:,} of {self.planned_samples:,} planned samples were trained; see the log",
+            "tokens_missing": f"{self.tokens:,} of {self.planned_tokens:,} planned tokens went through the model; see the log",
+            "steps_not_finite": f"{self.steps_not_finite} steps had a loss or gradient that is not finite; lower `learning_rate` or "
+            "set `max_grad_norm`",
+            "tensors_unchanged": f"{len(self.unchanged)} of {self.tensors} trainable tensors did not change ({some}); raise "
+            "`learning_rate`, or see the log for what froze them",
+            "held_out_not_finite": f"the loss on held-out users is {self.held_out_after}; lower `learning_rate`",
+        }
+        return [sentence for name, sentence in sentences.items() if found[name]]
 
 
 def read_outcome(folder: Path) -> TrainingOutcome:
@@ -376,8 +450,10 @@ def read_outcome(folder: Path) -> TrainingOutcome:
     losses = [row["loss"] for row in rows]
     counts = json.loads(work.outcome.read_text(encoding="utf-8"))
     del counts["key"]
+    finite = [all(math.isfinite(row[name]) for name in ("loss", "grad_norm") if row[name] is not None) for row in rows]
     return TrainingOutcome(
         **counts,
+        steps_not_finite=finite.count(False),
         seconds=round(sum(row["seconds"] for row in rows), 3),
         first_loss=losses[0],
         last_loss=losses[-1],
@@ -401,6 +477,21 @@ def training_failure(folder: Path, returncode: int | None = None) -> TrainingErr
     reached = work.newest_checkpoint()
     retry = f"it resumes from {reached.name} when materialized again" if reached else "no checkpoint was reached"
     return TrainingError(f"training ended early{status}; {cause}; {retry}; log: {log or work.logs}")
+
+
+def run_preparation(module: str, *arguments: str) -> list[str]:
+    """Run a preparing module as a process of its own; returns what it found wrong.
+
+    Raises:
+        TrainingError: it ended early.
+    """
+    path = os.pathsep.join(p for p in (str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")) if p)
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-m", module, *arguments], env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["it printed nothing"]
+        raise TrainingError(f"the samples could not be encoded (exit status {done.returncode}): {last[0].strip()[:500]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def run_sft(work: Work) -> TrainingOutcome:

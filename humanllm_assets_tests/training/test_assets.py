@@ -1,0 +1,99 @@
+"""The step sft_checkpoint: nothing is trained, or published, that differs from its recipe, and one message says all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pytest
+
+from humanllm_assets.training import assets
+from humanllm_assets_tests.resources.test_training import OUTCOME
+from resources.profile import ExternalData, Hyperparameters, Launch, Model, Recipe
+from resources.thresholds import Thresholds
+from resources.training import TrainingError
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Any:
+    """A step of a recipe whose model is not whole, whose mix is missing, and whose batch can't be divided."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text(json.dumps({"num_attention_heads": 28, "num_key_value_heads": 4}))
+    (base / "tokenizer.json").write_text("{}")
+    (base / "model-00001-of-00002.safetensors").write_bytes(b"cut off")
+    mix = [ExternalData(name="gone", path=str(tmp_path / "gone.jsonl"), revision="1", share=0.5)]
+    con = duckdb.connect()
+    turns = json.dumps([{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}])
+    con.execute(
+        "copy (select 's' || i as sample_id, 'social_qa' as task, 'reddit' as source, 'u' || i as user_id, 'train' as split, "
+        f"$1 as conversations from range(9) t(i)) to '{tmp_path / 's.parquet'}' (format parquet)",
+        [turns],
+    )
+    profile = SimpleNamespace(
+        recipes={"r": Recipe(base_model="m", mix=mix, hyperparameters=Hyperparameters(batch_size=64))},
+        models={"m": Model(name="m", revision="1", path=str(base), chat_template_arguments={"thinks": False})},
+        launch_for=lambda _: Launch(processes=3),
+        engine=SimpleNamespace(server_args=["--tensor-parallel-size", "8"]),
+        thresholds=Thresholds(),
+    )
+    inputs = {"task_datasets": {"social_qa-reddit": SimpleNamespace(path=lambda _: tmp_path / "s.parquet")}}
+    runtime = SimpleNamespace(home=SimpleNamespace(root=tmp_path, training=tmp_path / "training"))
+    yield SimpleNamespace(
+        profile=profile,
+        partition="r",
+        inputs=inputs,
+        con=con,
+        runtime=runtime,
+        identity_hash="i",
+        pipes=None,
+        log=lambda _: None,
+        measures={},
+        writer=SimpleNamespace(folder=tmp_path / "snapshot"),
+    )
+    con.close()
+
+
+def test_all_that_is_wrong_before_the_first_step_is_one_message(step, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    asked = []
+    monkeypatch.setattr(
+        assets, "run_preparation", lambda module, verb, text: asked.append(json.loads(text)) or ["the template fault"]
+    )
+    with pytest.raises(TrainingError, match="^r can't be trained as its recipe says: ") as refused:
+        assets._prepare(step)
+    for number, finding in enumerate(
+        [
+            "a batch of 64 can't be divided into 3 processes",
+            "3 training processes need a GPU each, but 2 are visible",
+            "model-00001-of-00002.safetensors of the base model",
+            "model-00002-of-00002.safetensors of the base model",
+            "can't divide its 28 attention heads",
+            "`gone` of the recipe's mix is missing",
+            "the template fault",
+        ],
+        1,
+    ):
+        assert f"({number}) {finding}" in str(refused.value) or f"({number}) a server of base {finding}" in str(refused.value)
+    assert asked[0]["template_arguments"] == {"thinks": False} and asked[0]["template_date"] == "2024-07-26"
+    assert not (step.runtime.home.training / "r" / "work").exists()
+
+
+def test_a_training_beside_its_plan_writes_no_snapshot_and_is_not_taken_up_again(step, monkeypatch, tmp_path):
+    outcome, checkpoints = tmp_path / "outcome.json", tmp_path / "checkpoints"
+    outcome.touch()
+    checkpoints.mkdir()
+    work = SimpleNamespace(
+        finished=lambda: True, folder=tmp_path, outcome=outcome, checkpoints=checkpoints, logs=tmp_path / "logs"
+    )
+    monkeypatch.setattr(assets, "_prepare", lambda _: (work, None))
+    monkeypatch.setattr(assets, "read_outcome", lambda _: dataclasses.replace(OUTCOME, steps=0, unchanged=["a"]))
+    with pytest.raises(
+        TrainingError, match=r"^r was not trained as its recipe says: \(1\) 0 of 4 planned steps .*; \(2\) 1 of 21 "
+    ):
+        assets._sft_checkpoint(step)
+    assert not outcome.exists() and not checkpoints.exists() and not step.writer.folder.exists()
