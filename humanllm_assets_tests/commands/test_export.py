@@ -55,7 +55,7 @@ def test_a_pair_comes_out_whole_with_its_card_and_lineage(made: Project, tmp_pat
     out = tmp_path / "deep" / "folder"
     (said,) = run(made, "writing_imitation-reddit", "llamafactory", out)
     wanted = published(made, "writing_imitation-reddit")
-    assert wanted > 5 and f"{wanted} of {wanted} samples" in said
+    assert wanted >= 5 and f"{wanted} of {wanted} samples" in said
     assert sorted(p.name for p in out.iterdir()) == [
         "README.md",
         "dataset_info.json",

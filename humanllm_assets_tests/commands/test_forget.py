@@ -22,7 +22,7 @@ def test_forget_rebuild_purge_and_collect(project, dummy, monkeypatch):
         return result.output
 
     thresholds = project.profile.thresholds.model_dump()
-    thresholds["words"] |= {"persona_max": 2}  # every persona breaks its contract, so checks and pages name every user
+    thresholds["words"] |= {"persona_max": 2}  # no persona is short enough, so checks and pages name every user
     project.edit(thresholds=thresholds)
     assert project.run("materialize", "user_profiles[reddit]").returncode == 0
     asked = dummy.requests
@@ -46,7 +46,7 @@ def test_forget_rebuild_purge_and_collect(project, dummy, monkeypatch):
     purged = humanllm("forget", user, "--purge", "--yes")
     assert "deleted 5 snapshots" in purged
     assert files_with(project.home.root, name) == []
-    assert files_with(project.home.dagster, "[forgotten]") and files_with(project.home.dagster, f"{other}#persona")
+    assert files_with(project.home.dagster, "[forgotten]") and files_with(project.home.dagster, other)
     with open_instance(project.home) as instance:
         assert all(len(instance.all_logs(run.run_id)) > 5 for run in instance.get_runs()), "Dagster reads its records as before"
 

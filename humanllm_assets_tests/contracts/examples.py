@@ -41,6 +41,7 @@ QA: Row = {
     "item_id": "good", "record_id": "r", "user_id": "reddit/u", "created_at": NOON,
     "kind": "next_action", "scenario": "s", "question": "q", "answer": "a",
 }  # fmt: skip
+TOPIC: Row = {"item_id": "good", "record_id": "r", "user_id": "reddit/u", "topic": "a day at the lake"}
 SCORE: Row = {"item_id": "good", "item_kind": "qa", "user_id": "reddit/u", "record_id": "r", "kept": True} | dict.fromkeys(
     schemas.METRICS, 9
 )
@@ -95,6 +96,7 @@ GOOD: dict[str, dict[str, tuple[sql.Table, Row]]] = {
     "user_profiles": {"items": (schemas.PROFILES, PROFILE)},
     "scenarios": {"items": (schemas.SCENARIOS, SCENARIO)},
     "social_qa": {"items": (schemas.SOCIAL_QA, QA)},
+    "writing_topics": {"items": (schemas.TOPICS, TOPIC)},
     "judge_calibration": {
         "scores": (schemas.CALIBRATION_SCORES, CALIBRATION_SCORE),
         "figures": (schemas.CALIBRATION_FIGURES, FIGURE),
@@ -119,6 +121,7 @@ CUSTOM_BREAKS: dict[str, Row] = {
     "user_profiles:items.names_its_records": {"record_ids": []},
     "scenarios:items.parts_written": {"plots": "  "},
     "social_qa:items.parts_written": {"answer": None},
+    "writing_topics:items.topic_written": {"topic": " "},
     "task_datasets:samples.names_its_records": {"record_ids": None},
     "benchmark_items:items.answer_among_options": {"correct": "C"},
     "benchmark_scores:answers.is_correct": {"chosen": None},

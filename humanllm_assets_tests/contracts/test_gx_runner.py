@@ -112,15 +112,21 @@ def test_a_loss_that_is_no_finite_number_fails(loss: float, tmp_path: Path) -> N
 
 
 def test_mostly_counts_the_share_of_the_rows_that_the_condition_selects(tmp_path: Path) -> None:
-    def profiles(short: int) -> list[examples.Row]:
-        words = [5] * short + [200] * (10 - short)
-        return [examples.PROFILE | {"item_id": f"p{i}", "kind": "profile", "n_words": n} for i, n in enumerate(words)]
+    def status(short: int) -> str:
+        numbers = [5] * short + [200] * (10 - short)
+        rows = [examples.RECORD | {"record_id": f"r{i}", "source": "twitter", "n_chars": n} for i, n in enumerate(numbers)]
+        elsewhere = [examples.RECORD | {"record_id": f"o{i}", "n_chars": 1} for i in range(20)]
+        outcome = run_contract(contract, records(tmp_path, *rows, *elsewhere)).outcomes["records.one"]
+        if outcome.status == "fail":
+            assert [row["id"] for row in outcome.sample] == [f"r{i}" for i in range(short)]
+        return outcome.status
 
-    assert run("user_profiles", tmp_path, {"items": profiles(1)}).outcomes["items.profile_words"].status == "pass"
-    failed = run("user_profiles", tmp_path, {"items": profiles(2)})
-    assert failed.outcomes["items.profile_words"].status == "fail"
-    assert failed.passed, "word limits warn, they do not block"
-    assert [row["id"] for row in failed.outcomes["items.profile_words"].sample] == ["p0", "p1"]
+    contract = one(
+        "type: expect_column_values_to_be_between, kwargs: {column: n_chars, min_value: 100, mostly: 0.9, "
+        'row_condition: {type: comparison, column: {name: source}, operator: "==", parameter: twitter}}',
+        "warning",
+    )
+    assert [status(short) for short in (0, 1, 2)] == ["pass", "pass", "fail"]
 
 
 def test_paths_and_ids_with_quotes_colons_and_markup_are_data(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_holdings_count_the_users_rows_in_every_table(world):
     assert held["eligible_reddit[one]"].rows == {"records": RECORDS}
     assert held["filtered_reddit[one]"].rows == {"records": RECORDS}
     assert held["user_profiles[reddit]"].rows == {"items": 4}
-    assert held["social_qa[reddit]"].rows == {"items": 3 * RECORDS}
+    assert held["social_qa[reddit]"].rows == {"items": 6 * RECORDS}
     assert all(h.published for h in held.values())
     assert not {"eligible_reddit[two]", "raw_reddit[one]"} & set(held)
     assert holdings(world.graph, world.project.store, USER + "2") == []
