@@ -101,6 +101,17 @@ class Work:
     def outcome(self) -> Path:
         return self.folder / "outcome.json"
 
+    def count_dropped(self) -> dict[str, int]:
+        """Samples that are not trained, by reason."""
+        import duckdb
+
+        with duckdb.connect() as con:
+            return dict(
+                con.execute(
+                    "select reason, count(*) from read_parquet(?) group by all order by all", [str(self.dropped)]
+                ).fetchall()
+            )
+
     def consumed_log(self, rank: int) -> Path:
         """Where a process writes what it trained, a JSON object per micro step."""
         return self.folder / f"consumed.rank{rank}.jsonl"

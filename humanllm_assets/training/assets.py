@@ -16,14 +16,7 @@ from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.tables import CONSUMED, DROPPED_TRAINING, MERGE_CHECK, TRAINING_METRICS
 from humanllm_assets.training.data import TrainingData, TrainingDataError, raw_samples, training_samples
 from humanllm_assets.training.merge import merge, verify_merge
-from humanllm_assets.training.reality import (
-    count_weights,
-    find_disk_faults,
-    find_encoding_faults,
-    find_launch_faults,
-    find_model_faults,
-    measure_unusable,
-)
+from humanllm_assets.training.order import count_places
 from resources.devices import find_serving_faults
 from resources.errors import Explained
 from resources.models import model_folder, weights_digest
@@ -37,11 +30,19 @@ from resources.training import (
     sft_command,
     training_failure,
 )
+from resources.training_checks import (
+    count_weights,
+    find_disk_faults,
+    find_encoding_faults,
+    find_launch_faults,
+    find_model_faults,
+    measure_unusable,
+)
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
     from resources.home import Home
-    from resources.profile import Model, Profile
+    from resources.profile import Hyperparameters, Model, Profile
 
 
 RANK_MODULE = "humanllm_assets.training.rank"  # what every training process runs
@@ -173,17 +174,18 @@ def _prepare(step: Step) -> tuple[Work, TrainingData]:
     Raises:
         TrainingError: all that does, in one message.
     """
-    recipe, failures = step.profile.recipes[step.partition], step.profile.thresholds.failures
+    recipe = step.profile.recipes[step.partition]
+    hyper = recipe.hyperparameters
     model = step.profile.models[recipe.base_model]
     launch, base = step.profile.launch_for(recipe.base_model), model_folder(model, step.runtime.home.root)
     folder = step.runtime.home.training / step.partition
     folder.mkdir(parents=True, exist_ok=True)
-    found = find_launch_faults(recipe.hyperparameters, launch) + find_model_faults(base)
+    found = find_launch_faults(hyper, launch) + find_model_faults(base)
     found += find_serving_faults(base, [*step.profile.engine.server_args, *model.server_args])
     data = None
     try:
         data = _training_data(step, folder / "samples.parquet")
-        found += find_disk_faults(folder, count_weights(base), data.rows, recipe.hyperparameters, launch)
+        found += find_disk_faults(folder, count_weights(base), _planned_steps(data.rows, hyper), hyper, launch)
     except TrainingDataError as e:
         found.append(str(e))
     if found or data is None:
@@ -211,10 +213,19 @@ def _prepare(step: Step) -> tuple[Work, TrainingData]:
     if work.finished():
         return work, data
     if not (found := run_preparation(PREPARE_MODULE, "encode", str(work.config))):
-        found = find_encoding_faults(work, data, recipe.hyperparameters, failures)
+        dropped = work.count_dropped()
+        entered = data.rows + data.held_out_rows
+        steps = _planned_steps(entered - sum(dropped.values()), hyper)
+        found = find_encoding_faults(
+            entered, dropped, data.share_error(work.dropped), steps, hyper, step.profile.thresholds.failures
+        )
     if found:
         raise TrainingError(f"{step.partition} can't be trained as its recipe says: {_numbered(found)}")
     return work, data
+
+
+def _planned_steps(samples: int, hyper: Hyperparameters) -> int:
+    return count_places(samples, hyper.epochs, hyper.batch_size, hyper.max_steps)[0]
 
 
 def _numbered(findings: list[str]) -> str:

@@ -166,15 +166,31 @@ def _run(module: list[str], what: str) -> str:
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
+    """The file of each tensor that loading reads: those of the index, or of `model.safetensors`; other files are not looked at."""
     from safetensors import safe_open
 
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.is_file():
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return {tensor: folder / name for tensor, name in weight_map.items()}
     places: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in [single] if single.is_file() else sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as f:
             places.update(dict.fromkeys(f.keys(), path))
-    if json.loads((folder / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings"):
-        places.pop("lm_head.weight", None)  # some files repeat the embeddings under this name; loading ignores it
     return places
+
+
+def _list_weights(folder: Path) -> set[str]:
+    """The tensors that the model in a folder consists of. A file may hold others, which loading ignores: buffers that are computed
+    (rotary frequencies of old files), the embeddings again under the name of the output layer that is tied to them."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    own = {name for name, _ in model.named_parameters()}
+    copies = {name for name, _ in model.named_parameters(remove_duplicate=False)} - own
+    return model.state_dict().keys() - copies
 
 
 def _check_tensors(base: Path, tuned: Path, merged: Path, weight: float) -> Iterator[TensorCheck]:
@@ -182,6 +198,9 @@ def _check_tensors(base: Path, tuned: Path, merged: Path, weight: float) -> Iter
     from safetensors import safe_open
 
     places = [_tensor_files(folder) for folder in (base, tuned, merged)]
+    if len({frozenset(files) for files in places}) > 1:
+        weights = _list_weights(base)
+        places = [{tensor: path for tensor, path in files.items() if tensor in weights} for files in places]
     for name, other in (("tuned", places[1]), ("merged", places[2])):
         if odd := sorted(places[0].keys() ^ other.keys()):
             raise MergeError(f"the {name} model and its base differ in the tensors {', '.join(odd[:5])}")

@@ -17,7 +17,6 @@ import os
 import shutil
 import time
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import accumulate
@@ -27,7 +26,6 @@ from typing import Any, NamedTuple
 import deepspeed
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -450,7 +448,7 @@ def _finish(work: Work, samples: Samples, settings: dict[str, Any], partial: Pat
             "planned_tokens": sum(samples.tokens[row] for row in rows),
             "tokens": trained.tokens,
             "trained_tokens": sum(samples.trained[row] for row in rows),
-            "dropped": dict(Counter(pq.read_table(work.dropped)["reason"].to_pylist())),
+            "dropped": work.count_dropped(),
             "processes": settings["processes"],
             "resumed_after_step": reached,
             "tensors": len(after.digests),

@@ -293,6 +293,10 @@ EDITS = [
     ),
     Edit("learning rate", PROFILE, replace("learning_rate: 5.0e-5", "learning_rate: 4.0e-5"), ("sft_checkpoint",)),
     Edit("order of samples", "humanllm_assets/training/order.py", append("\nUNUSED = 1\n"), ("sft_checkpoint",)),
+    Edit("tokens and masks", "humanllm_assets/training/encoding.py", append("\nUNUSED = 1\n"), ("sft_checkpoint",)),
+    Edit("reading a mix", "humanllm_assets/training/mix.py", append("\nUNUSED = 1\n"), ("sft_checkpoint",)),
+    Edit("held-out users", PROFILE, replace("held_out: 0.15", "held_out: 0.1"), ("sft_checkpoint",)),
+    Edit("checks before a training", "resources/training_checks.py", append("\nUNUSED = 1\n"), NOTHING),
     Edit(
         "merge weight",
         PROFILE,

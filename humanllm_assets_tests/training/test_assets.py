@@ -97,3 +97,38 @@ def test_a_training_beside_its_plan_writes_no_snapshot_and_is_not_taken_up_again
     ):
         assets._sft_checkpoint(step)
     assert not outcome.exists() and not checkpoints.exists() and not step.writer.folder.exists()
+
+
+@pytest.mark.real_engine
+@pytest.mark.parametrize("objective", ["sft", "raw_continuation"])
+def test_a_recipe_trains_to_a_checkpoint_that_its_contract_accepts(step, monkeypatch, models, tmp_path, objective):
+    """The step itself, on a tiny model: samples encoded in a process of their own, trained by DeepSpeed, measured, checked."""
+    from humanllm_assets.contracts.gx_runner import run_contract
+    from humanllm_assets.contracts.suite import Contract
+
+    hyper = Hyperparameters(batch_size=4, max_length=256, epochs=1, warmup_ratio=0, learning_rate=1e-3, max_steps=2)
+    recipe = Recipe(base_model="m", objective=objective, hyperparameters=hyper, held_out=0.2)
+    step.profile.recipes = {"r": recipe}
+    step.profile.models = {"m": Model(name="m", revision="1", path=str(models / "base"))}
+    step.profile.launch_for = lambda _: Launch(cpu=True, threads=1, micro_batch=2)
+    step.profile.engine.server_args = []
+    if objective == "raw_continuation":
+        records = "select 'r' || i as record_id, 'reddit' as source, 'u' || i as user_id, 'It was late again and again.' as text"
+        step.con.execute(f"copy ({records} from range(30) t(i)) to '{tmp_path / 'r.parquet'}' (format parquet)")
+        step.inputs = {"filtered_reddit": {"slice": SimpleNamespace(path=lambda _: tmp_path / "r.parquet")}}
+    said, counts, tables = [], {}, {}
+    step.log = said.append
+    step.count = lambda **counted: counts.update(counted)
+    step.copy = lambda name, query: tables.update({name: step.con.execute(query).fetchall()})
+    step.writer.folder.mkdir()
+    monkeypatch.setattr(assets, "_describe", lambda *_: None)
+
+    assets._sft_checkpoint(step)
+
+    contract = Contract.load("sft_checkpoint", Thresholds())
+    assert run_contract(contract, {}, {name: step.measures[name] for name in contract.measures}).passed
+    held_out = counts["dropped"]["held_out"]
+    assert held_out and counts["entered"] == counts["kept"] + held_out and len(tables["dropped"]) == held_out
+    assert any(line.startswith(f"loss on {held_out} held-out samples ") for line in said), said
+    assert step.measures["held_out_loss"] > 0 and len(tables["consumed"]) == step.measures["consumed_samples"]
+    assert (step.writer.folder / "model.safetensors").is_file()

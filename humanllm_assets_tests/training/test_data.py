@@ -162,6 +162,17 @@ def test_own_samples_left_out_for_a_scarce_mix_are_said(con, tables, tmp_path):
     ]
 
 
+def test_a_share_that_left_out_samples_change_is_measured(con, tables, tmp_path):
+    recipe = Recipe(base_model="m", mix=[sharegpt(tmp_path / "mixed.jsonl", 15)], held_out=0)
+    data = training_samples(con, tables, recipe, tmp_path / "out.parquet")
+    for left_out, error in ((0, 0.0), (15, 0.25)):
+        con.execute(
+            f"copy (select sample_id from '{data.path}' where task = 'external' order by all limit {left_out}) "
+            f"to '{tmp_path / 'dropped.parquet'}' (format parquet)"
+        )
+        assert data.share_error(tmp_path / "dropped.parquet") == pytest.approx(error)
+
+
 def test_held_out_users_are_trained_on_in_no_task(con, tables, tmp_path):
     recipe = Recipe(base_model="m", held_out=0.3)
     data = training_samples(con, tables, recipe, tmp_path / "out.parquet")

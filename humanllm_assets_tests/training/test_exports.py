@@ -133,7 +133,9 @@ def test_the_real_trainer_loads_every_sample_and_trains_the_answers_alone(traine
     folder = tmp_path / "data"
     written(folder, trainer)
     script = Path(__file__).with_name("load_exports") / f"with_{trainer}.py"
-    done = subprocess.run([python, script, models / "base", tmp_path / "cache"], cwd=folder, capture_output=True, text=True)
+    quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "AXOLOTL_DO_NOT_TRACK": "1"}
+    command = [python, script, models / "base", tmp_path / "cache"]
+    done = subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     rows, *trained = done.stdout.strip().splitlines()[-2:]
     assert int(rows) == 450

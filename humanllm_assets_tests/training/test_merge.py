@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,60 @@ def test_every_weight_is_the_exact_mean(models, merged):
     assert check.max_abs_error == 0
     assert len(check.tensors) == 38 and check.elements > 100_000
     assert verify_merge(models / "base", models / "tuned", merged, 0.5).max_abs_error > 0.001
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def add_other_layout(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = {f"layers.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(other, folder / "consolidated.safetensors")
+
+
+def add_buffers(folder: Path) -> None:
+    import torch
+
+    rewrite(folder, lambda tensors: tensors.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)}))
+
+
+def repeat_tied_weights(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors.update({"lm_head.weight": tensors["model.embed_tokens.weight"].clone()}))
+
+
+def split_in_shards(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    weight_map = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in set(weight_map.values()):
+        save_file({n: tensors[n] for n in names if weight_map[n] == file}, folder / file, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors").unlink()
+    save_file({"left.over": tensors[names[0]]}, folder / "model-00003-of-00003.safetensors")
+
+
+@pytest.mark.parametrize("layout", [add_other_layout, add_buffers, repeat_tied_weights, split_in_shards])
+def test_what_loading_ignores_in_a_base_folder_is_neither_merged_nor_missed(models, tmp_path, layout):
+    base = shutil.copytree(models / "base", tmp_path / "base")
+    layout(base)
+    out = merge(base, models / "tuned", 0.3, tmp_path / "out")
+    check = verify_merge(base, models / "tuned", out, 0.3)
+    assert check.max_abs_error == 0 and len(check.tensors) == 38
+
+
+def test_a_tensor_that_the_tuned_model_lacks_is_missed(models, tmp_path, merged):
+    tuned = shutil.copytree(models / "tuned", tmp_path / "tuned")
+    rewrite(tuned, lambda tensors: tensors.pop("model.norm.weight"))
+    with pytest.raises(MergeError, match=r"the tuned model and its base differ in the tensors model\.norm\.weight"):
+        verify_merge(models / "base", tuned, merged, 0.3)
 
 
 def test_merged_folder_is_like_its_base(models, merged):

@@ -1,9 +1,10 @@
 """A recipe against reality, before the first step: what would make a checkpoint differ from its recipe, or end a run half way.
 
 Each function returns sentences, each with its remedy; `sft_checkpoint` raises them all in one message. What a training did is
-compared with its plan by `resources/training.py` (`find_deviations`), and by the contract `sft_checkpoint` from the same measures.
+compared with its plan by `TrainingOutcome.find_deviations`, and by the contract `sft_checkpoint` from the same measures.
 
-What belongs here: plain checks that load no library. What does not: chat templates (`prepare.py`), mixed-in files (`data.py`).
+What belongs here: plain checks that load no library and decide no weight. What does not: chat templates
+(`humanllm_assets/training/prepare.py`), mixed-in files (`humanllm_assets/training/data.py`).
 """
 
 from __future__ import annotations
@@ -11,20 +12,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from humanllm_assets.training.order import count_places
 from resources.devices import visible_devices
 from resources.profile import Hyperparameters, Launch
+from resources.thresholds import Failures
 from resources.training import find_batch_fault
-
-if TYPE_CHECKING:
-    from humanllm_assets.training.data import TrainingData
-    from resources.thresholds import Failures
-    from resources.training import Work
 
 _STATE_BYTES = {
     "bfloat16": 16,
@@ -113,12 +108,11 @@ def _product(shape: Iterable[int]) -> int:
     return total
 
 
-def find_disk_faults(folder: Path, weights: int, samples: int, hyper: Hyperparameters, launch: Launch) -> list[str]:
-    """Too little room below `folder` for the checkpoints of a run over so many samples, and the model that it ends with.
+def find_disk_faults(folder: Path, weights: int, steps: int, hyper: Hyperparameters, launch: Launch) -> list[str]:
+    """Too little room below `folder` for the checkpoints of a run of so many steps, and the model that it ends with.
 
     What an earlier run left in `folder` counts as free: it is resumed from or removed.
     """
-    steps, _ = count_places(max(samples, 1), hyper.epochs, hyper.batch_size, hyper.max_steps)
     kept = min(_KEPT, (steps - 1) // launch.save_steps)
     needed = weights * (kept * _STATE_BYTES[hyper.dtype] + 2 * _WEIGHT_BYTES[hyper.dtype])
     free = shutil.disk_usage(folder).free + sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
@@ -131,27 +125,31 @@ def find_disk_faults(folder: Path, weights: int, samples: int, hyper: Hyperparam
     ]
 
 
-def find_encoding_faults(work: Work, data: TrainingData, hyper: Hyperparameters, failures: Failures) -> list[str]:
-    """What the encoded samples show before the first step: none left, too many unusable, shares of a mix missed, all warm-up."""
-    import pyarrow.parquet as pq
+def find_encoding_faults(
+    entered: int, dropped: Mapping[str, int], share_error: float, steps: int, hyper: Hyperparameters, failures: Failures
+) -> list[str]:
+    """What the encoded samples show before the first step: none left, too many unusable, shares of a mix missed, all warm-up.
 
-    dropped = Counter(pq.read_table(work.dropped)["reason"].to_pylist())
-    entered = data.rows + data.held_out_rows
-    kept, counted = entered - dropped.total(), ", ".join(f"{n:,} {reason}" for reason, n in sorted(dropped.items()))
+    Args:
+        entered: samples, held-out ones included.
+        dropped: those left out, by reason.
+        share_error: largest difference of a share of the mix from the recipe's, without them.
+        steps: of the run over those that are left.
+    """
+    counted = ", ".join(f"{n:,} {reason}" for reason, n in sorted(dropped.items()))
     faults = []
-    if not kept:
+    if entered == sum(dropped.values()):
         return [f"none of {entered:,} samples is left to train on ({counted}); raise `max_length` or add samples"]
     if (rate := measure_unusable(dropped, entered)) > failures.max_quarantine_rate:
         faults.append(
             f"{rate:.1%} of {entered:,} samples can't be trained on ({counted}), at most {failures.max_quarantine_rate:.1%} may be; "
             "mend them, or train a model whose chat template can write them"
         )
-    if (error := data.share_error(work.dropped)) > failures.max_share_error:
+    if share_error > failures.max_share_error:
         faults.append(
-            f"the shares of the mix differ from the recipe's by up to {error:.1%} once unusable samples are left out ({counted}), at "
+            f"the shares of the mix differ from the recipe's by up to {share_error:.1%} once unusable samples are left out ({counted}), at "
             f"most {failures.max_share_error:.1%} may be; raise `max_length`, or mix in samples that fit"
         )
-    steps, _ = count_places(kept, hyper.epochs, hyper.batch_size, hyper.max_steps)
     if hyper.warmup_steps(steps) >= steps:
         faults.append(f"all of {steps} steps would be warm-up, so nothing would be trained; set `warmup_ratio: 0` or add samples")
     return faults
