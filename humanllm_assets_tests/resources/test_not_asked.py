@@ -325,14 +325,15 @@ def test_the_openai_dialect_sends_what_such_servers_take_and_refuses_by_name_wha
         Model(name="m", revision="1", endpoints=("http://h",), dialect="openai", chat_template_arguments={"a": True})
 
 
-def test_the_dialect_and_the_bounds_that_are_left_out_change_no_key(tmp_path: Path) -> None:
+def test_the_dialect_and_the_bounds_that_it_leaves_out_change_no_key(tmp_path: Path) -> None:
     class Long(BaseModel):
-        text: str = Field(max_length=40_000)
+        text: str = Field(min_length=20)
 
     with DummyServer() as server:
         with make_engine(tmp_path, [server.base_url]) as engine:
             ask(engine, make_requests(3, Long))
-            assert server.bodies[0]["response_format"]["json_schema"]["schema"]["properties"]["text"] == {"type": "string"}
+            text = server.bodies[0]["response_format"]["json_schema"]["schema"]["properties"]["text"]
+            assert text == {"type": "string", "minLength": 20}
         with make_engine(tmp_path, [server.base_url], dialect="openai") as engine:
             ask(engine, make_requests(3, Long))
         assert server.requests == 3

@@ -189,7 +189,7 @@ def test_a_misspelled_source_is_refused_in_one_sentence():
         ("max_steps: 6", "max_steps: 0", "greater than or equal to 1"),
         ("learning_rate: 5.0e-5", "learning_rate: 0", "greater than 0"),
         ("base_model: smollm2\n", "base_model: smollm2\n    merge_weight: 0\n", "greater than 0"),
-        ("base_model: smollm2\n", "base_model: smollm2\n    held_out: 1\n", "less than 1"),
+        ("held_out: 0.15", "held_out: 1", "less than 1"),
         ("base_model: smollm2\n", "base_model: smollm2\n    tasks: []\n", "at least 1 item"),
         ("base_model: smollm2\n", "base_model: smollm2\n    tasks: [social_qa, social_qa]\n", "`social_qa` is named twice"),
         (

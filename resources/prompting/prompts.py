@@ -45,7 +45,7 @@ def json_schema(schema: type[BaseModel], max_field_chars: int | None = None) -> 
     """The JSON schema of an answer as it is sent to a server.
 
     Titles and descriptions are left out: servers ignore them, and rewording a docstring must not change an identity. With
-    `max_field_chars` every string gets it as its `maxLength`.
+    `max_field_chars` every string gets a `maxLength` of at most that, and never one below its `minLength`.
     """
 
     def clean(node: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def json_schema(schema: type[BaseModel], max_field_chars: int | None = None) -> 
             else:
                 out[key] = value
         if max_field_chars and out.get("type") == "string" and "enum" not in out and "const" not in out:
-            out["maxLength"] = max_field_chars
+            out["maxLength"] = max(out.get("minLength", 0), min(out.get("maxLength", max_field_chars), max_field_chars))
         return out
 
     return clean(schema.model_json_schema())
