@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import time
@@ -22,6 +24,7 @@ from resources.training import TrainingError, Work, prepare_work, read_log, read
 
 pytestmark = pytest.mark.real_engine
 STEPS, BATCH, SAMPLES = 12, 8, 40
+KILLS = 20
 CPU = Launch(cpu=True, threads=1, micro_batch=2, zero_stage=2, save_steps=3)
 
 
@@ -193,3 +196,31 @@ def test_a_training_that_changes_nothing_is_no_checkpoint(tmp_path, samples, mod
     assert (
         f"{outcome.tensors} of {outcome.tensors} trainable tensors did not change (lm_head" in sentence or "(model." in sentence
     )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("processes", "zero_stage"), [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)])
+def test_kills_at_random_moments_change_neither_weights_nor_order(tmp_path, samples, models, processes, zero_stage):
+    launch = CPU.model_copy(update={"processes": processes, "micro_batch": 2, "zero_stage": zero_stage, "save_steps": 1})
+    whole, begun = prepared(tmp_path / "whole", samples, models, launch), time.monotonic()
+    run_sft(whole)
+    lasts, moments = time.monotonic() - begun, random.Random(f"{processes} {zero_stage}")
+
+    def check_finished() -> None:
+        outcome = run_sft(prepared(tmp_path / "killed", samples, models, launch))
+        assert outcome.find_deviations() == []
+        assert pq.read_table(work.consumed).equals(pq.read_table(whole.consumed))
+        assert {p.name: p.read_bytes() for p in work.model.iterdir()} == {p.name: p.read_bytes() for p in whole.model.iterdir()}
+
+    for _ in range(KILLS):
+        work = prepared(tmp_path / "killed", samples, models, launch)
+        argv, env = sft_command(launch, work.config, RANK_MODULE)
+        launcher = subprocess.Popen(argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0, lasts))
+        launcher.kill()
+        launcher.wait()
+        if work.outcome.exists():
+            check_finished()
+            shutil.rmtree(work.folder)  # and from the beginning
+    check_finished()
