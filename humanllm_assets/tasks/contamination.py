@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 TEST = "test"  # the held-out set of test samples; the others are named after their benchmark
 
 # Values of a prompt that are no text of a person: parts of the template, and names of products.
-_NO_TEXTS = "field in ('template', 'topic_label', 'kind', 'options')"
-_PRODUCTS = "(task = 'item_selection' and field = 'history') or (source = 'amazon' and field = 'topic')"
+_NO_TEXTS = "field in ('template', 'kind', 'options')"
+_PRODUCTS = "(task = 'item_selection' and field = 'history') or field = 'item'"
 
 
 def measure_contamination(con: duckdb.DuckDBPyConnection, samples: str, questions: str, limits: Contamination) -> None:

@@ -282,7 +282,7 @@ EDITS = [
     Edit(
         "how held-out texts are compared",
         "humanllm_assets/tasks/contamination.py",
-        replace("'topic_label', 'kind'", "'kind'"),
+        replace("'kind', 'options'", "'options'"),
         ("contamination", "benchmark_report"),
     ),
     Edit(

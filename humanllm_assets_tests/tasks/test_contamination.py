@@ -100,13 +100,20 @@ def test_names_of_products_are_no_leak():
         "task": "item_selection",
         "source": "amazon",
     }
-    review: Row = {"template": "tasks/writing_by_topic", "history": [], "style": None, "kind": "review", "topic_label": "The product", "topic": title, "source": "amazon"}  # fmt: skip
+    review: Row = {"template": "tasks/writing_by_topic", "history": [], "style": None, "kind": "review", "item": title, "topic": "a day", "source": "amazon"}  # fmt: skip
     bought = [sample(f"s-{split}", split, f"amazon/{split}", "A", **selection) for split in ("train", "test")]
     reviews = [sample(f"r-{s}", s, f"amazon/{s}", words(s, 30), task="writing_imitation", **review) for s in ("train", "test")]
     found = measure([*bought, *reviews])
     assert found["overlaps"] == []
     posts = [
-        sample(f"p-{s}", s, f"reddit/{s}", words(s, 30), task="writing_imitation", **(review | {"source": "reddit"}))
+        sample(
+            f"p-{s}",
+            s,
+            f"reddit/{s}",
+            words(s, 30),
+            task="writing_imitation",
+            **(review | {"source": "reddit", "topic": title, "item": None}),
+        )
         for s in ("train", "test")
     ]
     assert [r["field"] for r in measure(posts)["held_out"]] == ["topic"]  # of a post it is the person's own
