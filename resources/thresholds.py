@@ -116,6 +116,8 @@ Gate = Literal[
 ]  # fmt: skip
 GATES: tuple[Gate, ...] = get_args(Gate)
 """In the order in which a failing one is named."""
+STOPPED_BY = "gate:"
+"""Begins the reason why a text that a gate stopped was dropped; the gate's name follows."""
 RECORD_GATES: tuple[Gate, ...] = ("repeated_words", "prompt_echo", "foreign_share", "assistant_talk", "markup")
 """Those that a rewritten record passes too."""
 

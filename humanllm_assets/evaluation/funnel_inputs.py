@@ -14,6 +14,7 @@ from humanllm_assets.partitions import parse_pair
 from humanllm_assets.quality.calibration import rates
 from humanllm_assets.sql import literal, parquet, read_rows
 from resources.item_kinds import METRICS
+from resources.thresholds import STOPPED_BY
 
 if TYPE_CHECKING:
     from humanllm_assets.lineage.nodes import Step
@@ -62,7 +63,7 @@ def funnel_inputs(step: Step) -> FunnelInputs:
         ):
             if source in step.inputs.get(asset, {}):
                 for reason, n in step.inputs[asset][source].manifest.counts.dropped.items():
-                    drops["gates" if reason.startswith("gate:") else stage, source, f"{asset} {reason}"] += n
+                    drops["gates" if reason.startswith(STOPPED_BY) else stage, source, f"{asset} {reason}"] += n
         found = step.con.execute(f"""
             select item_kind, metric, score, count(*) from (unpivot (select * from read_parquet('{verdicts}'))
                 on {", ".join(METRICS)} into name metric value score)
@@ -102,7 +103,7 @@ def _judges(step: Step) -> list[JudgedKind]:
         measured, kind = step.inputs["judge_calibration"][key], approval["item_kind"]
         figures = list(read_rows(step.con, f"select * from {parquet([measured.path('figures')])}"))
         scores = read_rows(step.con, f"select * from {parquet([measured.path('scores')])} order by score_id")
-        of_kind = f"from {verdicts} where item_kind = {literal(kind)} and not starts_with(coalesce(dropped_by, ''), 'gate:')"
+        of_kind = f"from {verdicts} where item_kind = {literal(kind)} and not starts_with(coalesce(dropped_by, ''), {literal(STOPPED_BY)})"
         judged, kept = step.con.execute(f"select count(*), count(*) filter (kept) {of_kind}").fetchall()[0]
         found.append(JudgedKind(kind, approval["says"], figures, judged, kept, rates(scores, step.profile.thresholds.qc)))
     return found

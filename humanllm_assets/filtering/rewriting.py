@@ -32,7 +32,7 @@ from humanllm_assets.filtering.privacy.items import PrivateItem
 from humanllm_assets.filtering.privacy.masking import mask
 from humanllm_assets.sql import read_rows
 from humanllm_assets.tables import FILTERED
-from resources.thresholds import RECORD_GATES
+from resources.thresholds import RECORD_GATES, STOPPED_BY
 
 if TYPE_CHECKING:
     import duckdb
@@ -112,7 +112,7 @@ def _check(row: Row, shown: str, text: str, rules: Rules, echo: frozenset[tuple[
     }
     measures = {**gates, "words_kept": fidelity.kept, "words_added": fidelity.added}
     if gate := rules.gates.first_failing(gates):
-        return _Checked(measures, f"gate:{gate}")
+        return _Checked(measures, f"{STOPPED_BY}{gate}")
     if fidelity.kept < rules.labels.min_kept:
         return _Checked(measures, "lost_in_rewriting")
     if fidelity.added > rules.labels.max_added:

@@ -19,6 +19,7 @@ from humanllm_assets.asking.text_faults import Source, split_sentences, split_wo
 from humanllm_assets.quality.item_texts import ITEM_TEXTS
 from humanllm_assets.sql import read_rows
 from resources.item_kinds import METRICS, QA, STYLE
+from resources.thresholds import STOPPED_BY
 
 if TYPE_CHECKING:
     import duckdb
@@ -56,7 +57,7 @@ def check_items(con: duckdb.DuckDBPyConnection, prompts: Mapping[str, Prompt], g
                 named = {name: item[name] for name in ("item_id", "item_kind", "user_id", "record_id")}
                 sink.add("gates", {**named, **measures, "passed": gate is None, "stopped_by": gate})
                 if gate:
-                    reason = f"gate:{gate}"
+                    reason = f"{STOPPED_BY}{gate}"
                     counts[reason] += 1
                     sink.add(
                         "scores", {**named, **dict.fromkeys(METRICS), "kept": False, "dropped_by": reason, "judge_says": None}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from humanllm_assets.quality.item_texts import ITEM_ASSETS, ITEM_TEXTS
 from humanllm_assets.sql import literal, parquet, read_rows
 from resources.item_kinds import METRICS
+from resources.thresholds import STOPPED_BY
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,7 +44,7 @@ def find_judged(con: duckdb.DuckDBPyConnection, files: Files) -> None:
         select s.source, s.item_id, s.item_kind, s.user_id, s.record_id, t.text, sha256(t.text)[:16] as text_version, t.record_ids,
                {", ".join(f"s.{m}" for m in METRICS)}, s.kept
         from judge_scores s join ({" union all by name ".join(texts)}) t using (item_id)
-        where coalesce(s.dropped_by, '') <> 'unanswered' and not starts_with(coalesce(s.dropped_by, ''), 'gate:')""")
+        where coalesce(s.dropped_by, '') <> 'unanswered' and not starts_with(coalesce(s.dropped_by, ''), {literal(STOPPED_BY)})""")
 
 
 def verdicts(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
