@@ -102,9 +102,10 @@ def judge_copies(
 
 
 def _copy_id(copy: _Copy, damage: str) -> str:
-    """An original keeps its id at first."""
+    """An original keeps its id at first. A copy names whose text stands in it, so that a takedown finds the answer about it: the judge
+    may quote that text."""
     item_id, name = copy.item.row["item_id"], damage or copy.damage
-    return item_id if name == ORIGINAL else f"{item_id}~{name}"
+    return item_id if name == ORIGINAL else "~".join([item_id, name, *([copy.other_item_id] if copy.other_item_id else [])])
 
 
 def left_out(kind: ItemKind) -> list[str]:

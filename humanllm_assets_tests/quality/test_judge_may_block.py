@@ -17,6 +17,7 @@ import pytest
 
 from humanllm_assets.commands.summary import judge_line
 from humanllm_assets.lineage.nodes import Runtime
+from humanllm_assets.lineage.removal.scrub import Mentions
 from humanllm_assets.lineage.staleness.plan import plan
 from humanllm_assets.lineage.step import ContractFailed, StepError, run_step
 from humanllm_assets.quality.assets import judged_sources
@@ -25,6 +26,7 @@ from resources.item_kinds import ITEM_KINDS
 from resources.llm import dummy_server
 from resources.llm.dummy_server import DummyServer, Scripted
 from resources.llm.engine import Engine
+from resources.llm.journal import Journal
 
 ITEMS = 4
 SYNTHESIZED = ("user_profiles", "scenarios", "social_qa")
@@ -196,6 +198,23 @@ def test_copies_are_scores_of_what_they_say(tmp_path: Path, base: Path, server: 
                 assert users[r["item_id"]] not in r["other_item_id"]
         manifest = world.project.store.published("judge_calibration", f"judge-{kind.name}").manifest  # type: ignore[union-attr]
         assert manifest.counts.unaccounted == 0 and manifest.counts.kept == len({(r["item_id"], r["damage"]) for r in rows})
+
+
+def test_a_takedown_finds_what_the_judge_said_of_a_users_words_in_anothers_item(
+    tmp_path: Path, base: Path, server: DummyServer
+) -> None:
+    world = JudgedWorld(tmp_path / "w", base, server, "critical")
+    assert world.run(CHECKED) == []
+    swapped = {(r["item_id"], r["other_item_id"]) for r in world.rows(*CHECKED, "scores") if r["damage"] == "swapped_facts"}
+    user = min(other for _, other in swapped).partition("#")[0]
+    about = {item for item, other in swapped if other.startswith(f"{user}#")}
+    journal = Journal(world.project.home.root)
+    try:
+        own = journal.about(user)
+        assert about and not any(item.startswith(f"{user}#") for item in about)
+        assert len(journal.purge(user, Mentions([user]).found)) == own + len(about)
+    finally:
+        journal.close()
 
 
 def test_a_judge_that_is_not_measured_reads_and_asks_nothing(tmp_path: Path, base: Path, server: DummyServer) -> None:
