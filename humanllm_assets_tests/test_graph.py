@@ -53,7 +53,7 @@ def test_a_threshold_change_asks_no_model(project, dummy):
     assert project.run("materialize", "qc_scores[reddit]").returncode == 0
     asked = dummy.requests
     judged = project.store.published("qc_scores", "reddit").manifest.measures["llm_asked"]
-    assert judged > 25
+    assert judged > 15
     thresholds = project.profile.thresholds.model_dump()
     thresholds["qc"]["overall_above"] = 6
     project.edit(thresholds=thresholds)

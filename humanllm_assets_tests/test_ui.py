@@ -94,7 +94,7 @@ def _downstream(graph: Graph, item: tuple[str, str]) -> set[tuple[str, str]]:
     """The item and everything that the planner calls stale when it changes."""
     found = {item}
     for asset, partition in graph.all_partitions():
-        if found & set(graph[asset].parents(partition)):
+        if any(parent in found and parent[0] not in graph[asset].guards for parent in graph[asset].parents(partition)):
             found.add((asset, partition))
     return found
 
