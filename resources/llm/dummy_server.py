@@ -206,7 +206,8 @@ class DummyServer:
         return _json({"object": "list", "data": [{"id": self.model, "object": "model", "max_model_len": self.max_model_len}]})
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        words = _WORD.findall(orjson.loads(await request.read())["prompt"])
+        text = orjson.loads(await request.read())["prompt"]
+        words = _WORD.findall(text) or text.split()  # signs alone are tokens too
         return _json({"count": len(words), "max_model_len": self.max_model_len, "tokens": list(range(len(words)))})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
