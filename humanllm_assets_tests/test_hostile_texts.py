@@ -104,6 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory):
         content = world.project.profile.model_dump(mode="json")
         content["sources"]["reddit"]["slices"] = {"one": {"files": ["one.ndjson"]}}
         content["thresholds"]["caps"] = {}
+        content["thresholds"]["calibration"]["items"] = 0  # a damaged copy holds another user's facts on purpose
         world.project.edit(sources=content["sources"], thresholds=content["thresholds"])
         world.rows.pop("two")
         bodies = world.run()

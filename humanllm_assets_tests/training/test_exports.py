@@ -97,7 +97,7 @@ def test_samples_that_are_too_long_for_the_tokenizer_are_left_out_and_counted(tm
     samples = [sample(1, words=words) for words in (3, 30, 300)]
     lengths = measure([orjson.loads(s["conversations"]) for s in samples])
     assert lengths == sorted(lengths) and lengths[0] < lengths[1]
-    done = write_lines(samples, FORMS["messages"], tmp_path, lengths[1], measure)
+    done = write_lines(samples, FORMS["messages"], tmp_path, lengths[1] + 5, measure)
     assert (done.read, done.written.total(), dict(done.dropped)) == (3, 2, {"too_long": 1})
     assert len(lines(tmp_path / "train.jsonl")) == 2
 
@@ -113,10 +113,11 @@ def test_a_folder_without_tokenizer_or_template_is_refused(tmp_path: Path, model
 
 
 def test_lines_that_are_lost_are_noticed(tmp_path: Path):
+    samples = [sample(1)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(exports.orjson, "dumps", lambda row, option: b"")
         with pytest.raises(ExportError, match="of 1 samples 0 were written and 0 left out, which does not add up"):
-            write_lines([sample(1)], FORMS["messages"], tmp_path)
+            write_lines(samples, FORMS["messages"], tmp_path)
 
 
 # ---- with the real trainers, each in an environment of its own -------------------------------------------------------
