@@ -99,6 +99,7 @@ def world(tmp_path_factory: pytest.TempPathFactory):
     """The graph after the attacks, and every request that the server got."""
     patched = pytest.MonkeyPatch()
     patched.setattr(dummy_server, "answer_to", copying_answer)
+    patched.setattr(dummy_server, "KEPT", 50 * ATTACKS)  # every request is looked at
     with DummyServer() as server:
         world = RedditWorld(tmp_path_factory.mktemp("hostile"), server, {"one": make_rows(), "two": []})
         content = world.project.profile.model_dump(mode="json")
