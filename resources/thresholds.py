@@ -83,6 +83,10 @@ class Users(Strict):
     qa_per_kind: int = Field(default=2, ge=1, le=8)  # B1: triplets of each kind from a record; the paper says "several"
     qa_targets_only: bool = False  # B1 only for targets, the ones that T3 can ask about; the paper asks about every record
 
+    def fewest_records(self, source: str | None) -> int:
+        """How many records a user of a source needs: the source's own number, or that of all sources."""
+        return self.min_records if source is None else self.min_records_of.get(source, self.min_records)
+
 
 class Words(Strict):
     """Word limits of the synthesized texts (section 2.2)."""

@@ -10,9 +10,10 @@ What belongs here: plain checks that load no library and decide no weight. What 
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,7 @@ def _read_header(path: Path) -> dict[str, Any] | None:
 def count_weights(folder: Path) -> int:
     """Number of weights in a model's folder."""
     headers = [_read_header(folder / name) for name in _indexed_tensors(folder) if (folder / name).is_file()]
-    return sum(_product(tensor["shape"]) for header in headers if header for tensor in header.values())
-
-
-def _product(shape: Iterable[int]) -> int:
-    total = 1
-    for n in shape:
-        total *= n
-    return total
+    return sum(math.prod(tensor["shape"]) for header in headers if header for tensor in header.values())
 
 
 def find_disk_faults(folder: Path, weights: int, steps: int, hyper: Hyperparameters, launch: Launch) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from resources.llm.asker import Asker
     from resources.profile import Role
-    from resources.prompting.lengths import Words
+    from resources.prompting.lengths import WordLimits
     from resources.prompting.prompts import Prompt
 
 Row = dict[str, Any]
@@ -110,7 +110,7 @@ class Question:
     values: dict[str, Any]  # of the template
     row: Any
     logprobs: int = 0  # alternatives of the first token to report; a free text then comes as `Ranked`
-    words: Words | None = None  # how many the answer may have
+    words: WordLimits | None = None  # how many the answer may have
     schema: type[BaseModel] | None = None  # of the answer, where it is narrower than the prompt's own
 
     @property

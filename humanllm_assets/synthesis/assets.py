@@ -20,7 +20,7 @@ from humanllm_assets.synthesis.user_sets import user_sets
 from humanllm_assets.synthesis.users import write_profiles
 from humanllm_assets.tables import FAILURES, PROFILES, SCENARIOS, SOCIAL_QA, TOPICS
 from resources.item_kinds import ITEM_KINDS, QA, SCENARIO, USER_TEXTS, IncompleteKind, ItemKind, list_kinds
-from resources.prompting.lengths import Words
+from resources.prompting.lengths import WordLimits
 from resources.prompting.prompts import Prompt, PromptError
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def _use_user_sets(step: Step) -> int:
 def _users_identity(profile: Profile, source: str) -> dict[str, Any]:
     """What decides which users of a source there are, and which of their records feed the persona."""
     users = profile.thresholds.users
-    fewest = dict(users.min_records_of).get(source, users.min_records)  # type: ignore[call-overload]
-    return {"min_records": fewest, "persona_share": users.persona_share}
+    return {"min_records": users.fewest_records(source), "persona_share": users.persona_share}
 
 
 # ---- user_profiles ---------------------------------------------------------------------------------------------------
@@ -89,14 +88,14 @@ def user_text_lists(kinds: Sequence[ItemKind]) -> Lists:
     return {"kinds": [{"kind": k.name} for k in kinds]}
 
 
-def find_word_limits(kinds: Sequence[ItemKind], thresholds: Thresholds) -> dict[str, Words]:
+def find_word_limits(kinds: Sequence[ItemKind], thresholds: Thresholds) -> dict[str, WordLimits]:
     """The limits in words of the kinds that have any, by kind, as the thresholds have them."""
 
     def number(limit: int | str | None) -> int | None:
         return attrgetter(limit)(thresholds) if isinstance(limit, str) else limit
 
-    limits = {kind.name: Words(number(kind.shortest), number(kind.longest)) for kind in kinds}
-    return {name: words for name, words in limits.items() if words != Words()}
+    limits = {kind.name: WordLimits(number(kind.shortest), number(kind.longest)) for kind in kinds}
+    return {name: words for name, words in limits.items() if words != WordLimits()}
 
 
 def _declare_user_profiles(profile: Profile, parts: Partitions) -> Node:
@@ -215,7 +214,7 @@ def _declare_topics(profile: Profile, parts: Partitions) -> Node:
         deps=tuple(parts.slices_of("filtered")),
         identity=lambda partition: {
             "synthesizer": llm_identity(profile, "synthesizer", [topics.PROMPT]),
-            "min_records": _users_identity(profile, partition)["min_records"],
+            "min_records": profile.thresholds.users.fewest_records(partition),
             "copied_record": profile.thresholds.gates.copied_record,
         },
         compute=_topics,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from resources.llm.asker import Asker
     from resources.profile import Role
-    from resources.prompting.lengths import Words
+    from resources.prompting.lengths import WordLimits
     from resources.prompting.prompts import Prompt
 
 
@@ -27,7 +27,7 @@ def ask_about_records(
     *,
     suffix: str,
     targets_only: bool,
-    words: Words | None = None,
+    words: WordLimits | None = None,
 ) -> Iterator[Question]:
     """One question per record of `user_records`, with the values `date` and `record`; a long record loses its end.
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from humanllm_assets.asking.questions import Failed, Log, Sink, Tally, Write, replies
 from humanllm_assets.asking.text_faults import longest_copy, pieces, split_words
 from humanllm_assets.synthesis.records import ask_about_records
-from resources.prompting.lengths import Words
+from resources.prompting.lengths import WordLimits
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resources.prompting.prompts import Prompt
 
 PROMPT = "writing_topic"
-WORDS = Words(3, 40)
+WORDS = WordLimits(3, 40)
 """Limits of a topic; the prompt asks for fewer, so that few are asked again."""
 
 

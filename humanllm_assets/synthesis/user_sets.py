@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.sources import SourceName
     from resources.thresholds import Users
 
 
-def user_sets(con: duckdb.DuckDBPyConnection, users: Users, source: SourceName | None = None) -> None:
+def user_sets(con: duckdb.DuckDBPyConnection, users: Users, source: str | None = None) -> None:
     """From `records` (the filtered rows of all slices of one source) make `user_records` and `dropped_users`.
 
-    `user_records`: the columns of `records` of every user with at least `users.min_records` records, or what `users.min_records_of` says for the source, and part (VARCHAR):
+    `user_records`: the columns of `records` of every user with at least `users.fewest_records(source)` records, and
+    part (VARCHAR):
     `persona` for the user's first records by time, which P1-P4 read; `target` for the later ones.
     `dropped_users`: user_id, reason (`too_few_records`), records (INTEGER).
 
@@ -23,11 +23,10 @@ def user_sets(con: duckdb.DuckDBPyConnection, users: Users, source: SourceName |
     cut would split goes to the persona, or, when nothing would then be left as a target, to the targets. A user whose records
     all have the same time has no targets.
     """
-    fewest = users.min_records_of.get(source, users.min_records) if source else users.min_records
     con.execute(f"""
         create or replace table dropped_users as
         select user_id, 'too_few_records' as reason, count(*)::integer as records
-        from records group by user_id having count(*) < {int(fewest)}
+        from records group by user_id having count(*) < {int(users.fewest_records(source))}
     """)
     con.execute(f"""
         create or replace table user_records as

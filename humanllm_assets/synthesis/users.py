@@ -20,7 +20,7 @@ from humanllm_assets.asking.questions import Failed, Log, Question, Sink, Tally,
 from humanllm_assets.asking.record_text import record_text
 from humanllm_assets.asking.texts import records_text
 from humanllm_assets.sql import read_rows
-from resources.prompting.lengths import Words, count_words
+from resources.prompting.lengths import WordLimits, count_words
 
 if TYPE_CHECKING:
     import duckdb
@@ -91,7 +91,7 @@ def write_profiles(
     engine: Asker,
     role: Role,
     prompts: Mapping[str, Prompt],
-    words: Mapping[str, Words],
+    words: Mapping[str, WordLimits],
     write: Write,
     log: Log,
 ) -> Tally:

@@ -1,7 +1,7 @@
 """Samples in the forms that other trainers read: one JSON line per sample, and the file by which a trainer finds them.
 
 Every line also has `id`, a hash of the sample's id (which may hold a user name), and `task` and `source`. Control tokens that a text
-spells out are broken up, as they are for training here.
+spells out are broken up by a blank: training here keeps such spellings as text, which no other trainer is sure to do.
 
 What belongs here: forms, what is left out, counts. What does not: which samples (`commands/export.py`), the card (`pages/data_card.py`).
 """

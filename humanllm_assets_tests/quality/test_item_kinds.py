@@ -31,7 +31,7 @@ from humanllm_assets_tests.filtering.tables import record, with_table
 from resources.home import Home
 from resources.item_kinds import ITEM_KINDS, IncompleteKind, ItemKind
 from resources.profile import load_profile
-from resources.prompting.lengths import Words
+from resources.prompting.lengths import WordLimits
 from resources.prompting.prompts import PROMPTS, Prompt
 from resources.thresholds import Gates, Qc, Thresholds, Users
 
@@ -116,7 +116,7 @@ def test_a_kind_that_is_only_declared_is_written_judged_and_checked(folder: Path
     contract = Contract.load("user_profiles", Thresholds(), lists=user_text_lists(users))
     found = check_rows(contract, "items", PROFILES, items, tmp_path)
     assert found["items.kind"].status == found["items.interests_of_every_user"].status == "pass"
-    assert find_word_limits(users, Thresholds())["interests"] == Words(longest=5)
+    assert find_word_limits(users, Thresholds())["interests"] == WordLimits(longest=5)
     without = check_rows(contract, "items", PROFILES, [i for i in items if i["kind"] != "interests"], tmp_path)
     assert without["items.interests_of_every_user"].status == "fail"
 

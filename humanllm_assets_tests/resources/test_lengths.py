@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from humanllm_assets_tests.resources.engine_helpers import ask, make_engine, make_requests, make_role
 from resources.llm.dummy_server import DummyServer, Script, Scripted
-from resources.prompting.lengths import Words, find_cut, name_fault
+from resources.prompting.lengths import WordLimits, find_cut, name_fault
 
 
 class Nested(BaseModel):
@@ -47,8 +47,8 @@ def say(*texts: str) -> Script:
     ],
 )
 def test_words_are_counted_over_all_texts(answer: Any, fault: str) -> None:
-    assert Words(3, 4).find_fault(answer) == fault
-    assert Words().find_fault(answer) == ""
+    assert WordLimits(3, 4).find_fault(answer) == fault
+    assert WordLimits().find_fault(answer) == ""
 
 
 def test_a_text_at_the_bound_is_cut_wherever_it_stands() -> None:
@@ -60,8 +60,8 @@ def test_a_text_at_the_bound_is_cut_wherever_it_stands() -> None:
 @pytest.mark.parametrize(
     ("bad", "limits", "role", "reason"),
     [
-        ("one two three four", {"words": Words(None, 3)}, {}, "wrong_length"),
-        ("one", {"words": Words(2, 3)}, {}, "wrong_length"),
+        ("one two three four", {"words": WordLimits(None, 3)}, {}, "wrong_length"),
+        ("one", {"words": WordLimits(2, 3)}, {}, "wrong_length"),
         ("x" * 12, {}, {"max_field_chars": 12}, "cut_off"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_wrong_length_is_asked_again_with_the_limit_named(
 def test_the_limit_is_no_part_of_the_first_question(tmp_path: Path) -> None:
     """So that a profile with other limits asks no question again whose answer keeps them."""
     with DummyServer(script=say("one two")) as server, make_engine(tmp_path, [server.base_url]) as engine:
-        for words in (None, Words(1, 2), Words(2, 400)):
+        for words in (None, WordLimits(1, 2), WordLimits(2, 400)):
             assert ask(engine, make_requests(1, Text, words=words))["item0"].value
         assert server.requests == 1
 
@@ -92,6 +92,6 @@ def test_the_limit_is_no_part_of_the_first_question(tmp_path: Path) -> None:
 def test_what_is_said_of_a_fault_has_room_in_the_context(tmp_path: Path) -> None:
     with DummyServer(script=say("one two three")) as server:
         with make_engine(tmp_path, [server.base_url], max_model_len=150) as engine:
-            ask(engine, make_requests(1, Text, words=Words(None, 1)))
-        said = len(name_fault("", Words(None, 1).find_fault("one two three")).encode())
+            ask(engine, make_requests(1, Text, words=WordLimits(None, 1)))
+        said = len(name_fault("", WordLimits(None, 1).find_fault("one two three")).encode())
         assert [b["max_tokens"] for b in server.bodies] == [64, min(128, 150 - 9 - said), min(150, 150 - 9 - said)]

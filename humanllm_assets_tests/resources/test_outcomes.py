@@ -12,7 +12,7 @@ from resources.llm.open_request import Call, OpenRequest
 from resources.llm.outcomes import BODIES, FINISHES, TABLE, Outcome, Row, find_row
 from resources.llm.responses import Said, is_same_model, read_response, read_words, strip_thoughts
 from resources.profile import PROJECT_ROOT
-from resources.prompting.lengths import Words
+from resources.prompting.lengths import WordLimits
 
 VALID = '{"reason": "He walks a dog every day.", "score": 8}'
 
@@ -166,7 +166,7 @@ def row_of(status: int | None, body: Any, schema: Any) -> Row:
     if said.body:
         return find_row(said.status, said.body)
     profile = make_profile(["http://127.0.0.1:9"])
-    [request] = make_requests(1, schema, words=Words(longest=8))
+    [request] = make_requests(1, schema, words=WordLimits(longest=8))
     open_request = OpenRequest(Call(profile.models["m"], make_role(max_field_chars=40), "test"), request)
     return open_request.judge(open_request.answer(said)).row
 

@@ -17,10 +17,9 @@ from humanllm_assets_tests.filtering.tables import column, record, with_table
 from resources.item_kinds import USER_TEXTS
 from resources.llm.requests import LLMRequest
 from resources.profile import Role
-from resources.prompting.lengths import Words
+from resources.prompting.lengths import WordLimits
 from resources.prompting.prompts import Prompt
-from resources.thresholds import Thresholds, Users
-from resources.thresholds import Words as WordLimits
+from resources.thresholds import Thresholds, Users, Words
 
 KINDS = [kind.name for kind in USER_TEXTS]
 LONG = "She likes quiet mornings and writes about them. " * 12
@@ -125,8 +124,8 @@ def test_a_failed_request_is_a_failure_and_not_an_item() -> None:
 def test_a_text_is_asked_for_with_the_limits_of_its_kind() -> None:
     con = with_table([record(f"r{i}", day=i) for i in range(2)])
     user_sets(con, Users())
-    limits = find_word_limits(USER_TEXTS, Thresholds(words=WordLimits(persona_max=77)))
-    assert limits == {"persona": Words(None, 77), "profile": Words(100, 400)}
+    limits = find_word_limits(USER_TEXTS, Thresholds(words=Words(persona_max=77)))
+    assert limits == {"persona": WordLimits(None, 77), "profile": WordLimits(100, 400)}
     _, _, engine = profiles(con, words=limits)
     assert {r.key.split("#")[1]: r.words for r in engine.requests} == {**dict.fromkeys(KINDS), **limits}
 

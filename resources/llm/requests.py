@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic import BaseModel
 
-from resources.prompting.lengths import Words
+from resources.prompting.lengths import WordLimits
 
 Log = Callable[[str], None]
 
@@ -27,7 +27,7 @@ class LLMRequest:
     subject: str = ""
     logprobs: int = 0
     prompt: str = ""
-    words: Words | None = None
+    words: WordLimits | None = None
 
 
 @dataclass(frozen=True)

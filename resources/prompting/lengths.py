@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 
 @dataclass(frozen=True)
-class Words:
+class WordLimits:
     """Fewest and most words of an answer, over all its texts; None = no limit."""
 
     shortest: int | None = None
@@ -33,7 +33,7 @@ class Words:
 
 
 def count_words(text: str) -> int:
-    """Words of a text, as contracts and tables count them: what stands between blanks."""
+    """WordLimits of a text, as contracts and tables count them: what stands between blanks."""
     return len(text.split())
 
 
