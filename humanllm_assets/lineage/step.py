@@ -243,8 +243,9 @@ def _sealed_manifest(
         why=reason,
         allow_stale=attempt.allowed,
         run_id=run_id,
-        started_at=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        # Milliseconds: of two snapshots made within one second, the newer must be known.
+        started_at=datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
+        finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         seconds=round(time.time() - started, 1),
     )
 
