@@ -37,6 +37,7 @@ from resources.strict import Strict
 
 FORGOTTEN = "forgotten"
 _UNLISTED = f"'{FORGOTTEN}', '{OTHER_SUBREDDIT}'"  # counted, without a row
+_QUOTED = re.compile(r"'(?:[^']|'')*'")
 _READS_TEXT = re.compile(r"\b(text|title|n_chars|text_key|removed)\b")  # columns that are made of texts
 _CONTEXT = ("context_title", "context_text")
 _CARRIED = (*(column.name for column in RECORDS), "row_no")
@@ -92,11 +93,14 @@ class SliceFilter:
         con, rules = self._con, self._rules
         forgotten = [Rule(FORGOTTEN, is_one_of("user_id", self._forgotten))] if self._forgotten else []
         row_rules = [*forgotten, *self._row_rules]
-        early = list(itertools.takewhile(lambda rule: not _READS_TEXT.search(rule.fails), row_rules))
+        early = early_rules(row_rules)
+        # a source whose ids are made of texts has no use for an early look without a rule
+        rows = f"FROM {part}" if early else f"FROM {part} WHERE false"
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE early AS SELECT row_no, record_id, user_id, {fails_first(early)} AS reason FROM {part}"
+            f"CREATE OR REPLACE TEMP TABLE early AS SELECT row_no, record_id, user_id, {fails_first(early)} AS reason {rows}"
         )
         con.execute("CREATE OR REPLACE TEMP VIEW undecided AS SELECT row_no FROM early WHERE reason IS NULL")
+        undecided = f"{part}_of('undecided')" if early else part
         unseen = (
             f"CASE WHEN core_row IS NULL THEN {literal(rules.core_reasons[-1])} ELSE core_reason END"
             if rules.has_core
@@ -107,7 +111,7 @@ class SliceFilter:
             CREATE OR REPLACE TEMP TABLE judged AS
             SELECT * REPLACE (CASE WHEN reason IS NULL THEN title END AS title, CASE WHEN reason IS NULL THEN text END AS text)
             FROM (SELECT {", ".join(_CARRIED)}, {fails_first(row_rules[len(early) :], unseen)}::VARCHAR AS reason
-                  FROM {part}_of('undecided') {joined if rules.has_core else ""})
+                  FROM {undecided} {joined if rules.has_core else ""})
         """)
         self._write(
             "passed", f"SELECT {', '.join(_CARRIED)}, md5_number_lower(text) AS text_key FROM judged WHERE reason IS NULL"
@@ -167,6 +171,11 @@ class SliceFilter:
         )
         self._found.update(dict(con.execute("SELECT reason, count(*) FROM fallen GROUP BY 1").fetchall()))
         return {reason: self._found[reason] for reason in self._reasons}
+
+
+def early_rules(rules: Sequence[Rule]) -> list[Rule]:
+    """The rules before the first that reads a text, a title or what is made of them."""
+    return list(itertools.takewhile(lambda rule: not _READS_TEXT.search(_QUOTED.sub("", rule.fails)), rules))
 
 
 def find_duplicates(relation: str, duplicates: Duplicates, columns: str) -> str:

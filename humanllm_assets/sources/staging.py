@@ -111,8 +111,8 @@ class _Stager:
         for batch in _batches(rows):
             part = Part(layout)
             part.bad = [BadRow(paths[n], row.line, row.problem, row.raw or "") for n, row in batch if row.problem]
-            good = [{"row_no": (n << LINE_BITS) + row.line, **row.values} for n, row in batch if row.values is not None]
-            part.usable.update(paths[row["row_no"] >> LINE_BITS] for row in good)
+            good = [((n << LINE_BITS) + row.line, row.values) for n, row in batch if row.values is not None]
+            part.usable.update({paths[n]: rows for n, rows in Counter(row_no >> LINE_BITS for row_no, _ in good).items()})
             self._load(layout, good, layout.cutter.fields)
             self._con.execute("CREATE OR REPLACE TEMP VIEW chunk AS FROM usable_loaded")
             for row_no, reason, raw in self._problems(layout, "loaded"):
@@ -181,7 +181,7 @@ class _Stager:
             rows = self._show(layout, start, first)
             found = {n: (reason, raw) for n, reason, raw in self._problems(layout, rows)}
             problems = {n: said for n, said in found.items() if said[0] != _AGAIN}
-            good, where = [], dict[int, int]()
+            good, where = list[tuple[int, dict[str, str | None]]](), dict[int, int]()
             for row_no, (line, data) in _pick(lines, found, first):
                 where[row_no] = chunk.first_line + line - 1
                 if row_no in problems:
@@ -190,7 +190,7 @@ class _Stager:
                 if row is None:
                     part.bad.append(BadRow(path, where[row_no], problem, data[: 4 * RAW_CHARS].decode("utf-8", "replace")))
                 else:
-                    good.append({"row_no": row_no, **row})
+                    good.append((row_no, row))
             if good:
                 self._load(layout, good, layout.fields)
                 self._show(layout, start, first, "usable_loaded")
@@ -202,7 +202,7 @@ class _Stager:
     def _part_of_long_line(self, layout: Layout, path: Path, line: int, long: files.LongLine, first: int) -> Part:
         part = Part(layout)
         row, problem = _parse_line(long.data, layout.fields) if long.is_whole else (None, f"a line of {long.size:,} bytes")
-        self._load(layout, [{"row_no": first + 1, **row}] if row else [], layout.fields)
+        self._load(layout, [(first + 1, row)] if row else [], layout.fields)
         self._con.execute("CREATE OR REPLACE TEMP VIEW chunk AS FROM usable_loaded")
         problems = self._problems(layout, "loaded")
         if row is None:
@@ -261,13 +261,13 @@ class _Stager:
         query = f"SELECT row_no, problem, {_raw(layout)} FROM {relation} WHERE problem IS NOT NULL ORDER BY row_no"
         return self._con.execute(query).fetchall()
 
-    def _load(self, layout: Layout, rows: list[dict[str, Any]], fields: Sequence[str]) -> None:
+    def _load(self, layout: Layout, rows: Sequence[tuple[int, Mapping[str, str | None]]], fields: Sequence[str]) -> None:
         """Replace the temporary table `loaded` by these rows: `row_no`, the given fields as VARCHAR, and `problem`; the view
         `usable_loaded` has those that can be used."""
         import pyarrow as pa
 
-        schema = pa.schema([("row_no", pa.int64()), *((name, pa.string()) for name in fields)])
-        self._con.register("rows_to_load", pa.Table.from_pylist(rows, schema=schema))
+        columns = {name: pa.array([values[name] for _, values in rows], pa.string()) for name in fields}
+        self._con.register("rows_to_load", pa.table({"row_no": pa.array([n for n, _ in rows], pa.int64()), **columns}))
         self._con.execute(
             f"CREATE OR REPLACE TEMP TABLE loaded AS SELECT *, CAST({layout.shape.problem} AS VARCHAR) AS problem FROM rows_to_load"
         )

@@ -36,13 +36,13 @@ _TWITTERS_OWN = "%a %b %d %H:%M:%S %z %Y"  # Wed Oct 10 20:19:24 +0000 2018
 _MACROS = f"""
 CREATE OR REPLACE TEMP MACRO unescaped(x) AS
     CASE WHEN contains(x, '&') AND regexp_matches(x, '&(#|[A-Za-z])[A-Za-z0-9]*;') THEN unescape_entities(x) ELSE x END;
+CREATE OR REPLACE TEMP MACRO trimmed(x) AS  -- trimming walks through the whole text, which costs more than all else
+    CASE WHEN contains({literal(_BLANKS)}, x[1]) OR contains({literal(_BLANKS)}, x[-1]) THEN trim(x, {literal(_BLANKS)}) ELSE x END;
 CREATE OR REPLACE TEMP MACRO mended_text(x) AS
-    trim(regexp_replace(
-        replace(replace(unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), {literal(_NOISE)}, '', 'g'),
-        {literal(_BLANKS)});
-CREATE OR REPLACE TEMP MACRO clean_text(x) AS  -- one search finds what needs mending; trimming costs more than that
-    CASE WHEN regexp_matches(x, {literal("[&" + chr(92) + "r" + _NOISE[1:])}) THEN mended_text(x)
-        WHEN contains({literal(_BLANKS)}, x[1]) OR contains({literal(_BLANKS)}, x[-1]) THEN trim(x, {literal(_BLANKS)}) ELSE x END;
+    trimmed(regexp_replace(
+        replace(replace(unescaped(x), chr(13) || chr(10), chr(10)), chr(13), chr(10)), {literal(_NOISE)}, '', 'g'));
+CREATE OR REPLACE TEMP MACRO clean_text(x) AS  -- one search finds what needs mending
+    CASE WHEN regexp_matches(x, {literal("[&" + chr(92) + "r" + _NOISE[1:])}) THEN mended_text(x) ELSE trimmed(x) END;
 CREATE OR REPLACE TEMP MACRO is_page_script(x) AS  -- what a crawler took for an item's title or description
     regexp_matches(x, '(?i)\\bgetTime\\b|\\bfunction ?\\([^)]*\\) ?\\{{|(^|[;\\s])var [a-z_$]+ ?=|\\{{\\s*[a-z-]+ ?:[^{{}}]*;');
 CREATE OR REPLACE TEMP MACRO plain_text(x) AS  -- of item metadata: a string or a JSON list of strings, tags taken out
