@@ -29,7 +29,7 @@ def read_records(
     Args:
         source: a name in `resources/sources.py`.
         record_files, context_files: as `find_files` gives them; each must be in one of the source's layouts.
-        workdir: folder for one temporary chunk file of about 64 MB.
+        workdir: folder for one temporary file.
 
     Raises:
         SourceError: a file is missing, cut off, or in another layout.

@@ -109,7 +109,7 @@ EDITS = [
         ("eligible_reddit",),
     ),
     Edit("columns of reviews", "humanllm_assets/sources/amazon.py", replace("CONTEXT_CHARS = 500", "CONTEXT_CHARS = 400"), CORE),
-    Edit("reader", "humanllm_assets/sources/staging.py", replace("CHUNK_BYTES = 64", "CHUNK_BYTES = 32"), READ),
+    Edit("reader", "humanllm_assets/sources/staging.py", replace("CHUNK_BYTES = 256", "CHUNK_BYTES = 128"), READ),
     Edit("macros", "humanllm_assets/sources/text_macros.py", replace("\\u3000", "\\u3001"), READ),
     Edit("readable text", "humanllm_assets/filtering/readable.py", replace("{{3,}}", "{{4,}}"), (*READ, "funnel_report")),
     Edit(
