@@ -46,7 +46,12 @@ def find_serving_faults(folder: Path, server_args: Sequence[str]) -> list[str]:
         return []
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = config.get("text_config") or config
-    size, heads = _tensor_parallel_size(server_args), config.get("num_attention_heads") or 0
+    written, heads = _tensor_parallel_size(server_args), config.get("num_attention_heads") or 0
+    if not re.fullmatch("[1-9][0-9]*", written):
+        return [
+            f"`--tensor-parallel-size` of {folder.name} needs a number of devices behind it, not `{written}`; correct `server_args`"
+        ]
+    size = int(written)
     shared = config.get("num_key_value_heads") or heads
     if heads % size == 0 and (shared % size == 0 or size % shared == 0):
         return []
@@ -56,11 +61,11 @@ def find_serving_faults(folder: Path, server_args: Sequence[str]) -> list[str]:
     ]
 
 
-def _tensor_parallel_size(server_args: Sequence[str]) -> int:
-    """The size that vLLM takes: the last one given."""
-    size = 1
+def _tensor_parallel_size(server_args: Sequence[str]) -> str:
+    """The size that vLLM takes: the last one given, as it is written."""
+    size = "1"
     for i, argument in enumerate(server_args):
         name, _, value = argument.partition("=")
         if name.replace("_", "-") in ("--tensor-parallel-size", "-tp"):
-            size = int(value or server_args[i + 1])
+            size = value or "".join(server_args[i + 1 : i + 2])
     return size

@@ -20,17 +20,16 @@ from pathlib import Path, PurePath
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from resources.errors import Explained
 from resources.sources import SOURCES, SourceName
 from resources.strict import Strict, check_name
 from resources.thresholds import Thresholds
+from resources.yaml_text import YamlError, read_yaml
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PROFILES = Path(__file__).resolve().parent / "profiles"
-_MOST_VALUES = 100_000  # of a profile; the paper's has some 700
 
 PROFILE_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_profiles)
 SCENARIO_SOURCES = tuple(name for name, facts in SOURCES.items() if facts.has_scenarios)
@@ -546,19 +545,9 @@ def parse_profile(text: str, origin: str) -> Profile:
             known one.
     """
     try:
-        loader = yaml.SafeLoader(text)  # not the one in C, which a deeply nested text brings down
-        root = loader.get_single_node()
-        if (values := _count_values(root)) > _MOST_VALUES:
-            raise ProfileError(
-                f"{origin} stands for {values:,.0f} values with its `*` references filled in, of {_MOST_VALUES:,} at most; remove some"
-            )
-        raw = loader.construct_document(root) if root else None
-    except yaml.YAMLError as e:
-        raise ProfileError(f"{origin} is not valid YAML: {' '.join(str(e).split())}") from e
-    except RecursionError as e:
-        raise ProfileError(
-            f"{origin} is nested too deeply to be a profile; see resources/profiles/local.yaml for an example"
-        ) from e
+        raw = read_yaml(text, own=False)
+    except YamlError as e:
+        raise ProfileError(f"{origin} {e}") from e
     if not isinstance(raw, dict):
         raise ProfileError(f"{origin} must hold a mapping; see resources/profiles/local.yaml for an example")
     unset: set[str] = set()
@@ -567,20 +556,6 @@ def parse_profile(text: str, origin: str) -> Profile:
     except ValidationError as e:
         lines = [f"  {'.'.join(map(str, p['loc'])) or 'profile'}: {_explain(p)}" for p in e.errors()]
         raise ProfileError(f"{origin} cannot be used:\n" + "\n".join(lines)) from e
-
-
-def _count_values(root: yaml.Node | None) -> float:
-    """Values of a YAML text once its references are filled in: a text of a few lines can stand for billions of them."""
-    known: dict[int, float] = {}
-
-    def count(node: yaml.Node) -> float:
-        if id(node) not in known:
-            known[id(node)] = math.inf  # until it is counted: one that holds itself has no end
-            parts = node.value if isinstance(node, yaml.CollectionNode) else []
-            known[id(node)] = 1 + sum(count(n) for part in parts for n in (part if isinstance(part, tuple) else (part,)))
-        return known[id(node)]
-
-    return count(root) if root else 0
 
 
 def _explain(problem: Any) -> str:

@@ -23,12 +23,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from humanllm_assets.sql import literal
 from resources.errors import Explained
 from resources.thresholds import Strict, Thresholds
+from resources.yaml_text import YamlError, read_yaml
 
 SUITES = Path(__file__).resolve().parent / "suites"
 MEASURES = "measures"
@@ -124,7 +124,9 @@ class Contract:
     ) -> Contract:
         """Like `load`, from the suite's YAML text."""
         try:
-            suite = _SuiteYaml.model_validate(yaml.load(text, yaml.CSafeLoader))
+            suite = _SuiteYaml.model_validate(read_yaml(text))
+        except YamlError as e:
+            raise ContractError(f"suite `{name}` {e}") from e
         except ValidationError as e:
             problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())
             raise ContractError(f"suite `{name}` is malformed: {problems}") from e

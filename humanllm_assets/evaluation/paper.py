@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from resources.yaml_text import read_yaml
 
 Row = dict[str, Any]
 _FILE = Path(__file__).with_name("paper_numbers.yaml")
@@ -21,7 +21,7 @@ def page_files() -> dict[str, str]:
 
 def paper_numbers() -> dict[str, Any]:
     """`paper_numbers.yaml`: source, contestants (ours -> the paper's row), tables (caption, unit, columns, rows)."""
-    return yaml.load(_FILE.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return read_yaml(_FILE.read_text(encoding="utf-8"))
 
 
 def paper_value(table: str, row: str, column: str) -> float | None:

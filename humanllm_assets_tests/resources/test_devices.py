@@ -54,6 +54,12 @@ def test_a_servers_size_must_divide_the_heads(arguments, divides, nested, tmp_pa
     assert not faults if divides else "28 attention heads and 4 key-value heads by `--tensor-parallel-size 8`" in faults[0]
 
 
+@pytest.mark.parametrize("server_args", [["--tensor-parallel-size"], ["-tp", "two"], ["--tensor-parallel-size=0"]])
+def test_a_size_that_is_no_number_of_devices_is_a_finding(tmp_path, server_args):
+    (tmp_path / "config.json").write_text('{"num_attention_heads": 28}')
+    assert "needs a number of devices behind it" in find_serving_faults(tmp_path, server_args)[0]
+
+
 HEADS = {  # attention heads and key-value heads of the published configurations
     "llama-3.3-70b": (64, 8),
     "qwen2.5-72b": (64, 8),

@@ -9,6 +9,7 @@ import pytest
 from humanllm_assets.graph import build_graph
 from resources.home import Home
 from resources.profile import PROFILES, ProfileError, load_profile, parse_profile, resolve_path
+from resources.yaml_text import read_yaml
 
 LOCAL = (PROFILES / "local.yaml").read_text()
 
@@ -92,6 +93,24 @@ def bomb(line: str) -> str:
 def test_a_profile_that_unfolds_without_end_is_one_sentence(text, message):
     with pytest.raises(ProfileError, match=f"mine.yaml {message}"):
         parse_profile(text, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: a\nnotes: b\nname: c", "has the key `name` twice, in lines 1 and 3; remove one of them"),
+        ("roles:\n  judge: {model: a, seed: 1, model: b}", "has the key `model` twice, in lines 2 and 2"),
+        ("x: [{a: 1, a: 1}]", "has the key `a` twice"),
+        ("x: &x {a: 1, a: 2}\ny: *x", "has the key `a` twice"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text, said):
+    with pytest.raises(ProfileError, match=f"mine.yaml {said}"):
+        parse_profile(text, "mine.yaml")
+
+
+def test_a_key_may_replace_one_that_is_merged_in():
+    assert read_yaml("x: &x {a: 1, b: 2}\ny: {<<: *x, a: 3}", own=False)["y"] == {"a": 3, "b": 2}
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jinja2
-import yaml
 from pydantic import BaseModel
 
 from resources.canonical import canonical_json
 from resources.errors import Explained
 from resources.profile import PROJECT_ROOT, RoleName
+from resources.yaml_text import YamlError, read_yaml
 
 PROMPTS = PROJECT_ROOT / "prompts"
 _FIELDS = {"name", "role", "schema", "description"}
@@ -100,9 +100,9 @@ class Prompt:
                 f"{path} must start with front matter between two lines `---` that names {', '.join(sorted(_FIELDS))}"
             )
         try:
-            front = yaml.load(match[1], yaml.CSafeLoader)
-        except yaml.YAMLError as e:
-            raise PromptError(f"the front matter of {path} is not valid YAML: {' '.join(str(e).split())}") from e
+            front = read_yaml(match[1])
+        except YamlError as e:
+            raise PromptError(f"the front matter of {path} {e}") from e
         if not isinstance(front, dict) or set(front) != _FIELDS:
             raise PromptError(f"the front matter of {path} must have exactly the fields {', '.join(sorted(_FIELDS))}")
         if front["name"] != name:
