@@ -308,6 +308,7 @@ def _name_once(names: list[str]) -> list[str]:
     return names
 
 
+Weight = Annotated[float, Field(gt=0)]
 OWN_DATA = "humanllm"  # origin of the samples of `task_datasets`, beside the names of what is mixed in
 
 
@@ -317,6 +318,10 @@ class Recipe(Strict):
     template_date: the day given to a chat template that writes today's date, so that it decides no tokens; a model's
     `chat_template_arguments` (`date_string`) win over it, and are given to servers too.
     held_out: share of the users of the train split whose samples are not trained; the loss on them is printed.
+    samples: how many samples, or raw records, are drawn by seed (T7: 1,195,717). They are shared out over the tasks, and those of a task over
+    its sources, as evenly as there are any: what one has too few of, the others give. null: all that there are.
+    task_weights, source_weights: of an uneven sharing; what is not named has the weight 1.
+    max_tokens: of all epochs together, for trainings of equal compute (A1). Whole samples are left out, by seed, until it is kept.
     """
 
     base_model: Key
@@ -327,6 +332,10 @@ class Recipe(Strict):
     hyperparameters: Hyperparameters = Hyperparameters()
     template_date: date = TEMPLATE_DATE
     held_out: float = Field(default=0.005, ge=0, lt=1)
+    samples: int | None = Field(default=None, ge=1)
+    task_weights: dict[TaskName, Weight] = {}
+    source_weights: dict[SourceName, Weight] = {}
+    max_tokens: int | None = Field(default=None, ge=1)
     merge_weight: float = Field(0.5, gt=0, le=1)  # weight of the fine-tuned model in the linear merge; M3: 1:1
 
     @model_validator(mode="after")
@@ -334,11 +343,19 @@ class Recipe(Strict):
         names = [OWN_DATA, *(external.name for external in self.mix)]
         if len(set(names)) < len(names) or sum(external.share for external in self.mix) >= 1:
             raise ValueError(f"the shares of `mix` must sum to less than 1, under distinct names other than {OWN_DATA}")
-        idle = [name for name, given in (("tasks", self.tasks != list(TASKS)), ("mix", self.mix)) if given]
+        of_tasks = (("tasks", self.tasks != list(TASKS)), ("mix", self.mix), ("task_weights", self.task_weights))
+        idle = [name for name, given in of_tasks if given]
         if self.objective == "raw_continuation" and idle:
             raise ValueError(
                 f"`{idle[0]}` has no effect with `objective: raw_continuation`, which trains on raw records; remove it"
             )
+        if self.max_tokens and self.hyperparameters.epochs % 1:
+            raise ValueError("`max_tokens` is shared out over whole epochs; make `epochs` a whole number, or remove it")
+        if self.samples is None and (self.task_weights or self.source_weights):
+            raise ValueError("weights have no effect without `samples`, the number that is shared out; give it, or remove them")
+        for what, weights, used in (("task", self.task_weights, self.tasks), ("source", self.source_weights, self.sources)):
+            if unused := [name for name in weights if name not in used]:
+                raise ValueError(f"the weight of `{unused[0]}` has no effect, it is no {what} of the recipe; remove it")
         return self
 
 

@@ -191,6 +191,8 @@ def prepare_work(
         "identity": identity,
         "division": [processes, launch.micro_batch, launch.zero_stage, launch.offload_optimizer, launch.cpu],
     }
+    if recipe.max_tokens:
+        decides["max_tokens"] = recipe.max_tokens
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     if work.config.is_file() and work.settings().get("key") != key:
         shutil.rmtree(work.folder)
@@ -208,6 +210,7 @@ def prepare_work(
             "template_arguments": dict(template_arguments or {}),
             "template_date": recipe.template_date.isoformat(),
             "held_out": str(held_out.resolve()) if held_out else None,
+            "max_tokens": recipe.max_tokens,
             "launch": launch.model_dump(),
             "processes": processes,
             "module": module,

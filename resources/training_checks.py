@@ -27,7 +27,7 @@ _STATE_BYTES = {
     "float32": 20,
 }  # of a checkpoint, per weight: the weights twice, AdamW's two moments, the master copy
 _WEIGHT_BYTES = {"bfloat16": 2, "float32": 4}
-_AS_THE_RECIPE_SAYS = ("too_long", "held_out")  # reasons to leave a sample out
+_AS_THE_RECIPE_SAYS = ("too_long", "held_out", "over_max_tokens")  # reasons to leave a sample out
 _KEPT = 3  # checkpoints at once: two are kept while the next is written
 
 

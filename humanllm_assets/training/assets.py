@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,12 @@ def nodes(profile: Profile, home: Home) -> list[Node]:
 
 def _recipe_identity(profile: Profile, name: str) -> dict[str, Any]:
     recipe = profile.recipes[name]
+    drawn = {
+        "samples": recipe.samples,
+        "task_weights": recipe.task_weights,
+        "source_weights": recipe.source_weights,
+        "max_tokens": recipe.max_tokens,
+    }
     return {
         "base_model": profile.models[recipe.base_model].identity,
         "objective": recipe.objective,
@@ -108,6 +115,7 @@ def _recipe_identity(profile: Profile, name: str) -> dict[str, Any]:
         "template_date": recipe.template_date.isoformat(),
         "held_out": recipe.held_out,
         "test_fraction": profile.thresholds.tasks.test_fraction,
+        **{setting: value for setting, value in drawn.items() if value},
     }
 
 
@@ -144,11 +152,12 @@ def _sft_checkpoint(step: Step) -> None:
     step.copy("consumed", f"select * from read_parquet('{work.consumed}')")
     step.copy("metrics", f"select step, loss, learning_rate from read_json('{work.metrics}', format = 'newline_delimited')")
     step.copy("dropped", f"select * from read_parquet('{work.dropped}')")
-    for line in data.describe_mix():
+    for line in (*data.describe_draw(), *data.describe_mix()):
         step.log(line)
     dropped = outcome.dropped
     entered = data.rows + data.held_out_rows
-    step.count(entered=entered, kept=entered - sum(dropped.values()), dropped=dropped)
+    before = data.left_out()
+    step.count(entered=entered + before.total(), kept=entered - sum(dropped.values()), dropped=dict(Counter(dropped) + before))
     step.measures |= outcome.deviations() | {
         "unusable_rate": measure_unusable(dropped, entered),
         "mix_share_error": data.share_error(work.dropped),

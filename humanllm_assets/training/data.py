@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from humanllm_assets.tasks.split import MACROS, split_sql
 from humanllm_assets.training.conversations import REMEDY
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EXTERNAL = "external"  # task of samples that come from a mixed-in data set; their source is its name
 RAW = "raw_continuation"
+Key = TypeVar("Key")
 _SAMPLE = "sample_id, task, source, user_id, conversations"
 _LINES = 10_000  # of a mixed-in file, held in memory at once
 _FIRST_SPLIT, _SPLIT_RANGE = 0.1, 0.8  # A1 splits a text between a tenth and nine tenths of its length
@@ -50,7 +51,8 @@ class Origin:
 class TrainingData:
     """A written training file. `counts`: rows by (task, source); a mixed-in data set counts as (`external`, its name).
 
-    `held_out`: the file of the same columns with the samples of held-out users. `origins`: of a mix, by name.
+    `held_out`: the file of the same columns with the samples of held-out users. `origins`: of a mix, by name. `not_drawn`: samples
+    beyond those that the recipe asks for, by (task, source).
     """
 
     path: Path
@@ -59,6 +61,7 @@ class TrainingData:
     held_out: Path
     held_out_rows: int
     origins: dict[str, Origin]
+    not_drawn: dict[tuple[str, str], int]
 
     def shares(self) -> dict[str, float]:
         """Share of the rows by origin: `humanllm`, and each mixed-in data set by name."""
@@ -77,6 +80,20 @@ class TrainingData:
             ).fetchall()
         shares = _shares({(task, source): n for task, source, n in counted})
         return max(abs(shares.get(name, 0.0) - origin.wanted) for name, origin in self.origins.items())
+
+    def left_out(self) -> Counter[str]:
+        """Samples and rows of mixed-in files that are not in the written files, by reason."""
+        found = Counter({"not_drawn": sum(self.not_drawn.values())})
+        for origin in self.origins.values():
+            found.update(origin.left_out)
+        return found
+
+    def describe_draw(self) -> list[str]:
+        """A sentence for each task and source that the recipe does not take whole."""
+        return [
+            f"{task} of {source}: {self.counts.get((task, source), 0):,} samples drawn, {n:,} not"
+            for (task, source), n in self.not_drawn.items()
+        ]
 
     def describe_mix(self) -> list[str]:
         """A sentence for each origin of the mix."""
@@ -119,8 +136,8 @@ def training_samples(
         max_left_out: largest share of a mixed-in file's lines that may be no conversation to train on.
 
     Raises:
-        TrainingDataError: no pair of the recipe has samples, mixed-in files can't be used (all of them named), a sample of the
-            test split or a sample id twice would be trained.
+        TrainingDataError: no pair of the recipe has samples, or all have fewer than it asks for, mixed-in files can't be used (all
+            of them named), a sample of the test split or a sample id twice would be trained.
     """
     wanted = {pair: path for pair, path in sample_tables.items() if pair[0] in recipe.tasks and pair[1] in recipe.sources}
     if not wanted:
@@ -129,6 +146,7 @@ def training_samples(
             "materialize task_datasets first or correct the recipe"
         )
     _create(con, f"select '{OWN_DATA}' as origin, {_SAMPLE} from {_parquet(wanted.values())} where split = 'train'")
+    not_drawn = _draw_samples(con, recipe)
     left_out: dict[str, Counter[str]] = {OWN_DATA: Counter()}
     wrong = []
     for external in recipe.mix:
@@ -140,7 +158,7 @@ def training_samples(
     if wrong:
         raise TrainingDataError("; ".join(wrong))
     origins = _draw_shares(con, recipe, left_out) if recipe.mix else {}
-    data = _write(con, _SAMPLE, recipe, out, origins)
+    data = _write(con, _SAMPLE, recipe, out, origins, not_drawn)
     _refuse_test_samples(con, out, sample_tables.values())
     return data
 
@@ -158,7 +176,7 @@ def raw_samples(
             held-out users are written beside it.
 
     Raises:
-        TrainingDataError: no record of the recipe's sources is left.
+        TrainingDataError: no record of the recipe's sources is left, or fewer than it asks for.
     """
     paths = [path for source, files in record_tables.items() if source in recipe.sources for path in files]
     if not paths:
@@ -181,7 +199,8 @@ def raw_samples(
         from ends
         """,
     )
-    return _write(con, "sample_id, task, source, user_id, text, split_at::integer as split_at", recipe, out, {})
+    not_drawn = _draw_samples(con, recipe)
+    return _write(con, "sample_id, task, source, user_id, text, split_at::integer as split_at", recipe, out, {}, not_drawn)
 
 
 def _create(con: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -253,15 +272,77 @@ def _draw_shares(con: duckdb.DuckDBPyConnection, recipe: Recipe, left_out: Mappi
     return result
 
 
+def _is_held_out(recipe: Recipe) -> str:
+    """SQL: a sample's user is one whose samples are not trained. Reads the macros of `tasks/split.py`."""
+    return f"coalesce(stable_unit('{recipe.hyperparameters.seed}|held_out|' || user_id) < {recipe.held_out!r}, false)"
+
+
+def share_out(total: int, available: Mapping[Key, int], weights: Mapping[Key, float]) -> dict[Key, int]:
+    """Give `total` to the keys by their weights (1 where none is given), to none more than is available: what it lacks, the others
+    get. The sum is `total`, or all that is available."""
+    weight = {key: weights.get(key, 1.0) for key in available}
+    left, rest = min(total, sum(available.values())), sorted(available, key=lambda key: (available[key] / weight[key], str(key)))
+    given: dict[Key, int] = {}
+    while rest:
+        share = left * weight[rest[0]] / sum(weight[key] for key in rest)
+        key = rest.pop(0)
+        given[key] = min(available[key], round(share))
+        left -= given[key]
+    return given
+
+
+def _draw_samples(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[tuple[str, str], int]:
+    """Keep of the pool as many trained samples as the recipe asks for (T7); returns how many of each task and source go."""
+    if recipe.samples is None:
+        return {}
+    for macro in MACROS:
+        con.execute(macro)
+    trained = f"not {_is_held_out(recipe)}"
+    counted = con.execute(
+        f"select task, source, count(*) from training_pool where {trained} group by all order by all"
+    ).fetchall()
+    found: dict[str, dict[str, int]] = {}
+    for task, source, n in counted:
+        found.setdefault(task, {})[source] = n
+    there = {task: sum(sources.values()) for task, sources in found.items()}
+    if sum(there.values()) < recipe.samples:
+        raise TrainingDataError(
+            f"the recipe asks for {recipe.samples:,} samples and there are {sum(there.values()):,} to train on "
+            f"({', '.join(f'{task} {n:,}' for task, n in there.items())}); lower `samples`, or raise the profile's caps"
+        )
+    of_tasks = share_out(recipe.samples, there, dict(recipe.task_weights))
+    kept = {
+        (task, source): n
+        for task, sources in found.items()
+        for source, n in share_out(of_tasks[task], sources, dict(recipe.source_weights)).items()
+    }
+    limits = ", ".join(f"({_quoted(task)}, {_quoted(source)}, {n})" for (task, source), n in kept.items())
+    con.execute(f"""
+        delete from training_pool where sample_id in (
+            select sample_id from (
+                select sample_id, task, source, row_number() over (partition by task, source
+                    order by stable_int('{recipe.hyperparameters.seed}|draw|' || sample_id), sample_id) as place
+                from training_pool where {trained}
+            ) join (values {limits}) as limits(task, source, most) using (task, source) where place > most)
+    """)
+    gone = {pair: found[pair[0]][pair[1]] - n for pair, n in kept.items()}
+    return {pair: n for pair, n in gone.items() if n}
+
+
 def _write(
-    con: duckdb.DuckDBPyConnection, columns: str, recipe: Recipe, out: Path, origins: Mapping[str, Origin]
+    con: duckdb.DuckDBPyConnection,
+    columns: str,
+    recipe: Recipe,
+    out: Path,
+    origins: Mapping[str, Origin],
+    not_drawn: Mapping[tuple[str, str], int],
 ) -> TrainingData:
     twice = con.execute("select sample_id from training_pool group by sample_id having count(*) > 1 limit 1").fetchone()
     if twice:
         raise TrainingDataError(f"the sample id {twice[0]} occurs twice; sample ids must be unique over all task data sets")
     for macro in MACROS:
         con.execute(macro)
-    held_out = f"coalesce(stable_unit('{recipe.hyperparameters.seed}|held_out|' || user_id) < {recipe.held_out!r}, false)"
+    held_out = _is_held_out(recipe)
     rows = con.execute(
         f"select task, source, count(*) from training_pool where not {held_out} group by all order by all"
     ).fetchall()
@@ -274,7 +355,7 @@ def _write(
         con.execute(f"copy ({query}) to {_quoted(str(path))} (format parquet, compression zstd)")
     held_out_rows = con.execute(f"select count(*) from training_pool where {held_out}").fetchall()[0][0]
     con.execute("drop table training_pool")
-    return TrainingData(out, sum(counts.values()), counts, beside, held_out_rows, dict(origins))
+    return TrainingData(out, sum(counts.values()), counts, beside, held_out_rows, dict(origins), dict(not_drawn))
 
 
 def _refuse_test_samples(con: duckdb.DuckDBPyConnection, out: Path, tables: Iterable[Path]) -> None:

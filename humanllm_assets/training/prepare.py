@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from humanllm_assets.tasks.split import stable_shuffle
 from humanllm_assets.training.encoding import ConversationError, Encoded, Encoder, TemplateError, encode_continuations
 from resources.training import Work
 
@@ -74,19 +75,24 @@ def find_template_faults(tokenizer: Any, settings: Mapping[str, Any]) -> list[st
 def encode_samples(work: Work, tokenizer: Any) -> None:
     """Write `encoded.arrow`, `held_out.arrow` and `dropped.parquet`, unless they are there already.
 
-    Samples over the recipe's length, and conversations that are irregular or that the template can't write, are left out whole.
+    Samples over the recipe's length, and conversations that are irregular or that the template can't write, are left out whole; so
+    are those beyond the recipe's `max_tokens`, in an order by seed and id.
     """
     if work.encoded.is_file():
         return
     settings = work.settings()
     encode, longest = make_encode(tokenizer, settings), settings["hyperparameters"]["max_length"]
-    dropped = _encode_file(Path(settings["samples"]), work.encoded.with_suffix(".partial"), encode, longest)
+    partial = work.encoded.with_suffix(".partial")
+    dropped = _encode_file(Path(settings["samples"]), partial, encode, longest)
+    if settings.get("max_tokens"):
+        hyper = settings["hyperparameters"]
+        dropped += _leave_out_over_budget(partial, settings["max_tokens"] / hyper["epochs"], hyper["seed"])
     if settings["held_out"]:
         _encode_file(Path(settings["held_out"]), work.held_out, encode, longest)
         ids = pq.read_table(settings["held_out"], columns=["sample_id"])["sample_id"].to_pylist()
         dropped += [{"sample_id": i, "reason": "held_out", "n_tokens": None} for i in ids]
     pq.write_table(pa.Table.from_pylist(dropped, schema=_DROPPED), work.dropped)
-    work.encoded.with_suffix(".partial").replace(work.encoded)
+    partial.replace(work.encoded)
 
 
 def _encode_file(samples: Path, out: Path, encode: Encode, longest: int) -> list[dict[str, Any]]:
@@ -105,6 +111,27 @@ def _encode_file(samples: Path, out: Path, encode: Encode, longest: int) -> list
                     kept.append(_row(sample_id, sample))
             written.write_batch(pa.RecordBatch.from_pylist(kept, schema=_ENCODED))
     return dropped
+
+
+def _leave_out_over_budget(encoded: Path, budget: float, seed: int) -> list[dict[str, Any]]:
+    """Rewrite a file of encoded samples with as many as have `budget` tokens together; returns those left out."""
+    with pa.memory_map(str(encoded)) as source:
+        found = pa.ipc.open_file(source).read_all().select(["sample_id", "n_tokens"])
+        tokens = dict(zip(found["sample_id"].to_pylist(), found["n_tokens"].to_pylist(), strict=True))
+        used, kept = 0, set[str]()
+        for sample_id in stable_shuffle(tokens, seed, "budget"):
+            if used + tokens[sample_id] > budget:
+                break
+            used += tokens[sample_id]
+            kept.add(sample_id)
+        rest = encoded.with_suffix(".within")
+        with pa.OSFile(str(rest), "wb") as sink, pa.ipc.new_file(sink, _ENCODED) as written:
+            reader = pa.ipc.open_file(source)
+            for i in range(reader.num_record_batches):
+                batch = reader.get_batch(i)
+                written.write_batch(batch.filter(pa.array([s in kept for s in batch["sample_id"].to_pylist()], pa.bool_())))
+    rest.replace(encoded)
+    return [{"sample_id": s, "reason": "over_max_tokens", "n_tokens": n} for s, n in tokens.items() if s not in kept]
 
 
 def _row(sample_id: str, sample: Encoded) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from pydantic import ValidationError
 
 from humanllm_assets.tasks.split import split_of
-from humanllm_assets.training.data import TrainingDataError, raw_samples, training_samples
+from humanllm_assets.training.data import TrainingDataError, raw_samples, share_out, training_samples
 from resources.profile import ExternalData, Hyperparameters, Recipe
 
 PAIRS = [("social_qa", "reddit"), ("social_qa", "twitter"), ("item_selection", "amazon")]
@@ -196,3 +198,86 @@ def test_raw_records_leave_test_users_out_and_split_at_word_ends(con, tmp_path):
         0 < at < len(t) and (t[at] == " " or " " not in t[at:]) for _, t, at in rows
     )  # the last word has no end before the text
     assert len({at for _, _, at in rows}) > 3
+
+
+# ---- how many of what (T7) -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("total", "available", "weights", "given"),
+    [
+        (9, {"a": 10, "b": 10, "c": 10}, {}, {"a": 3, "b": 3, "c": 3}),
+        (9, {"a": 1, "b": 10, "c": 10}, {}, {"a": 1, "b": 4, "c": 4}),
+        (10, {"a": 1, "b": 2, "c": 100}, {}, {"a": 1, "b": 2, "c": 7}),
+        (8, {"a": 10, "b": 10}, {"a": 3.0}, {"a": 6, "b": 2}),
+        (8, {"a": 4, "b": 10}, {"a": 3.0}, {"a": 4, "b": 4}),
+        (5, {"a": 3, "b": 3}, {}, {"a": 2, "b": 3}),
+        (7, {"a": 3, "b": 3}, {}, {"a": 3, "b": 3}),
+        (0, {"a": 3}, {}, {"a": 0}),
+    ],
+)
+def test_a_number_is_shared_out_as_evenly_as_there_is_something(total, available, weights, given):
+    assert share_out(total, available, weights) == given
+
+
+def test_shared_out_numbers_always_have_the_sum_and_fit():
+    random_ = random.Random(1)
+    for _ in range(2000):
+        available = {key: random_.randint(0, 9) for key in range(random_.randint(1, 6))}
+        weights = {key: random_.choice([0.1, 0.5, 1.0, 3.0]) for key in available if random_.random() < 0.5}
+        total = random_.randint(0, 40)
+        given = share_out(total, available, weights)
+        assert sum(given.values()) == min(total, sum(available.values()))
+        assert all(0 <= given[key] <= available[key] for key in available)
+
+
+def test_a_recipe_draws_as_many_samples_as_it_says_evenly_by_task_and_source(con, tables, tmp_path):
+    recipe = Recipe(base_model="m", samples=20, held_out=0)
+    data = training_samples(con, tables, recipe, tmp_path / "out.parquet")
+    # two tasks of ten; the ten of social_qa from two sources
+    assert data.counts == {("social_qa", "reddit"): 5, ("social_qa", "twitter"): 5, ("item_selection", "amazon"): 10}
+    assert data.not_drawn == {("social_qa", "reddit"): 10, ("social_qa", "twitter"): 10, ("item_selection", "amazon"): 5}
+    assert data.left_out() == {"not_drawn": 25} and data.rows == 20
+    assert "social_qa of reddit: 5 samples drawn, 10 not" in data.describe_draw()
+    weighted = Recipe(base_model="m", samples=20, held_out=0, task_weights={"social_qa": 3}, source_weights={"twitter": 2})
+    assert training_samples(con, tables, weighted, tmp_path / "out.parquet").counts == {
+        ("social_qa", "reddit"): 5, ("social_qa", "twitter"): 10, ("item_selection", "amazon"): 5,
+    }  # fmt: skip
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one(con, tables, tmp_path):
+    drawn = [
+        ids(con, training_samples(con, tables, Recipe(base_model="m", samples=n, held_out=0), tmp_path / "out.parquet").path)
+        for n in (12, 24)
+    ]
+    assert set(drawn[0]) < set(drawn[1])
+
+
+def test_held_out_users_are_not_among_the_samples_that_a_recipe_counts(con, tables, tmp_path):
+    data = training_samples(con, tables, Recipe(base_model="m", samples=20, held_out=0.3), tmp_path / "out.parquet")
+    assert data.rows == 20 and data.held_out_rows > 0
+
+
+def test_fewer_samples_than_a_recipe_asks_for_are_no_training(con, tables, tmp_path):
+    with pytest.raises(
+        TrainingDataError, match=r"asks for 46 samples and there are 45 to train on \(.*social_qa 30\); lower `samples`"
+    ):
+        training_samples(con, tables, Recipe(base_model="m", samples=46, held_out=0), tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"task_weights": {"social_qa": 2}}, "weights have no effect without `samples`"),
+        (
+            {"samples": 9, "tasks": ["item_selection"], "task_weights": {"social_qa": 2}},
+            "the weight of `social_qa` has no effect",
+        ),
+        ({"samples": 9, "sources": ["reddit"], "source_weights": {"amazon": 2}}, "the weight of `amazon` has no effect"),
+        ({"samples": 9, "objective": "raw_continuation", "task_weights": {"social_qa": 2}}, "`task_weights` has no effect with"),
+        ({"max_tokens": 9, "hyperparameters": {"epochs": 1.5}}, "make `epochs` a whole number"),
+    ],
+)
+def test_settings_of_a_draw_without_effect_are_refused(settings, said):
+    with pytest.raises(ValidationError, match=said):
+        Recipe(base_model="m", **settings)
