@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from humanllm_assets.lineage.snapshots import SnapshotError, SnapshotStore, SnapshotWriter, hash_table
+from humanllm_assets.sql import define_table
 from humanllm_assets_tests.lineage.small_graph import NUMBERS, World
 from resources.canonical import digest
 
@@ -181,3 +182,26 @@ def test_a_snapshot_that_another_process_made_first_is_taken_and_a_full_disk_is_
     else:
         with pytest.raises(OSError, match="no room"):
             world.store.add(writer, first.manifest)
+
+
+@pytest.mark.parametrize("key", ["right('000000' || (i * 7919 % 60000), 6)", "case when i % 50 > 0 then (i * 7919) % 60000 end"])
+def test_more_text_than_there_is_memory_is_written_in_order(tmp_path, key):
+    table = define_table(
+        ("id", "VARCHAR" if key.startswith("right") else "BIGINT", "key"), ("text", "VARCHAR", "what is written")
+    )
+    query = f"select {key} as id, i || repeat(md5(i::varchar), 100) as text from range(60000) t(i)"
+    with duckdb.connect(config={"memory_limit": "64MB", "threads": 2, "temp_directory": str(tmp_path / "spill")}) as con:
+        with pytest.raises(duckdb.OutOfMemoryException):  # else this tests nothing
+            con.execute(f"copy ({query} order by id) to '{tmp_path / 'direct.parquet'}' (format parquet)")
+        (tmp_path / "written").mkdir()
+        SnapshotWriter(tmp_path / "written", {"t": table}).copy(con, "t", query)
+        written = f"'{tmp_path / 'written' / 't.parquet'}'"
+        ids = [
+            row[0]
+            for row in con.execute(
+                f"select id from read_parquet({written}, file_row_number = true) order by file_row_number"
+            ).fetchall()
+        ]
+        texts = con.execute(f"select count(distinct md5(text)) from {written}").fetchall()[0][0]
+    assert len(ids) == texts == 60_000 and ids == sorted(ids, key=lambda i: (i is None, i or 0))
+    assert [p.name for p in (tmp_path / "written").iterdir()] == ["t.parquet"]

@@ -99,23 +99,58 @@ def test_a_training_beside_its_plan_writes_no_snapshot_and_is_not_taken_up_again
     assert not outcome.exists() and not checkpoints.exists() and not step.writer.folder.exists()
 
 
+def write_mix(folder: Path) -> list[ExternalData]:
+    """Two general data sets as they are published: SmolTalk's messages and Orca's questions, a line of each with a fault."""
+    messages = [[{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": f"It is {i}."}] for i in range(19)]
+    talk = [json.dumps({"messages": turns}) for turns in [*messages, messages[0][:1]]]
+    orca = [json.dumps({"system_prompt": "Be brief.", "question": f"Is {i} even?", "response": "No."}) for i in range(19)]
+    (folder / "smoltalk.jsonl").write_text("\n".join(talk))
+    (folder / "orca.jsonl").write_text("\n".join([*orca, "{"]))
+    return [
+        ExternalData(name=name, path=str(folder / f"{name}.jsonl"), revision="1", share=0.25) for name in ("smoltalk", "orca")
+    ]
+
+
+ABLATIONS = {  # the recipes of the paper's section 4.3, beside the main one
+    "main": {"held_out": 0.2},
+    "raw": {"held_out": 0.2, "objective": "raw_continuation", "samples": 20, "max_tokens": 300},
+    "gen": {"held_out": 0.2, "mix": True},
+    "t1": {"held_out": 0.2, "tasks": ["profile_generation", "scenario_generation", "social_qa"]},
+    "t2": {"held_out": 0.2, "tasks": ["writing_imitation", "personalized_commenting", "item_selection"]},
+}
+
+
 @pytest.mark.real_engine
-@pytest.mark.parametrize("objective", ["sft", "raw_continuation"])
-def test_a_recipe_trains_to_a_checkpoint_that_its_contract_accepts(step, monkeypatch, models, tmp_path, objective):
+@pytest.mark.parametrize("name", ["main", "raw", *(pytest.param(name, marks=pytest.mark.long) for name in ("gen", "t1", "t2"))])
+def test_a_recipe_trains_to_a_checkpoint_that_its_contract_accepts(step, monkeypatch, models, tmp_path, name):
     """The step itself, on a tiny model: samples encoded in a process of their own, trained by DeepSpeed, measured, checked."""
     from humanllm_assets.contracts.gx_runner import run_contract
     from humanllm_assets.contracts.suite import Contract
 
     hyper = Hyperparameters(batch_size=4, max_length=256, epochs=1, warmup_ratio=0, learning_rate=1e-3, max_steps=2)
-    recipe = Recipe(base_model="m", objective=objective, hyperparameters=hyper, held_out=0.2)
+    settings = dict(ABLATIONS[name])
+    if settings.get("mix"):
+        settings["mix"] = write_mix(tmp_path)
+    recipe = Recipe(base_model="m", hyperparameters=hyper, **settings)
     step.profile.recipes = {"r": recipe}
     step.profile.models = {"m": Model(name="m", revision="1", path=str(models / "base"))}
     step.profile.launch_for = lambda _: Launch(cpu=True, threads=1, micro_batch=2)
     step.profile.engine.server_args = []
-    if objective == "raw_continuation":
+    if name == "raw":
         records = "select 'r' || i as record_id, 'reddit' as source, 'u' || i as user_id, 'It was late again and again.' as text"
         step.con.execute(f"copy ({records} from range(30) t(i)) to '{tmp_path / 'r.parquet'}' (format parquet)")
         step.inputs = {"filtered_reddit": {"slice": SimpleNamespace(path=lambda _: tmp_path / "r.parquet")}}
+    else:
+        pairs = [
+            (task, SimpleNamespace(path=lambda _, task=task: tmp_path / f"{task}.parquet"))
+            for task in ("social_qa", "item_selection")
+        ]
+        for task, _ in pairs:
+            step.con.execute(
+                f"copy (select '{task}-' || sample_id as sample_id, * replace ('{task}' as task) exclude (sample_id) from '{tmp_path / 's.parquet'}') "
+                f"to '{tmp_path / f'{task}.parquet'}' (format parquet)"
+            )
+        step.inputs = {"task_datasets": {f"{task}-reddit": snapshot for task, snapshot in pairs}}
     said, counts, tables = [], {}, {}
     step.log = said.append
     step.count = lambda **counted: counts.update(counted)
@@ -127,8 +162,16 @@ def test_a_recipe_trains_to_a_checkpoint_that_its_contract_accepts(step, monkeyp
 
     contract = Contract.load("sft_checkpoint", Thresholds())
     assert run_contract(contract, {}, {name: step.measures[name] for name in contract.measures}).passed
-    held_out = counts["dropped"]["held_out"]
-    assert held_out and counts["entered"] == counts["kept"] + held_out and len(tables["dropped"]) == held_out
-    assert any(line.startswith(f"loss on {held_out} held-out samples ") for line in said), said
+    dropped = counts["dropped"]
+    assert dropped["held_out"] and counts["entered"] == counts["kept"] + sum(dropped.values())
+    assert any(line.startswith(f"loss on {dropped['held_out']} held-out samples ") for line in said), said
     assert step.measures["held_out_loss"] > 0 and len(tables["consumed"]) == step.measures["consumed_samples"]
     assert (step.writer.folder / "model.safetensors").is_file()
+    trained = step.con.execute(f"select distinct task from '{tmp_path / 'training' / 'r' / 'samples.parquet'}'").fetchall()
+    tasks = {"main": {"social_qa", "item_selection"}, "raw": {"raw_continuation"}, "t1": {"social_qa"}, "t2": {"item_selection"}}
+    assert {task for (task,) in trained} == tasks.get(name, {"social_qa", "item_selection", "external"})
+    if name == "raw":  # as many records as asked for, and of their tokens no more than that
+        assert dropped["over_max_tokens"] == 20 - counts["kept"] > 0 and "not_drawn" in dropped
+        assert step.measures["tokens"] <= 300
+    if name == "gen":
+        assert dropped["ends_without_answer"] == dropped["not_json"] == 1 and step.measures["mix_share_error"] <= 0.01
