@@ -169,10 +169,10 @@ class _Stager:
             f"read_json({_exactly(lines)}, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true, "
             "compression = 'uncompressed', hive_partitioning = false)"
         )
-        no_values = ", ".join(map(literal, _NO_VALUES))
-        doubtful = " OR ".join(f"coalesce({_name(name)} IN ({no_values}), false)" for name in layout.fields)
+        # not IN, which DuckDB plans as a join when its list is long; and a join's rows come in any order
+        is_none = " OR ".join(f"{_name(name)} = {literal(word)}" for name in layout.fields for word in _NO_VALUES)
         names = ", ".join(map(_name, layout.fields))
-        unread = f"CASE WHEN {_name(layout.shape.key)} IS NULL OR {doubtful} THEN {literal(_AGAIN)} END"
+        unread = f"CASE WHEN {_name(layout.shape.key)} IS NULL OR coalesce({is_none}, false) THEN {literal(_AGAIN)} END"
         return self._stage(path, layout, f"SELECT {names}, {unread} AS unread FROM {scan}")
 
     def _parts_of_lines(self, layout: Layout, path: Path, chunk: files.Chunk, first: int, total: int) -> Iterator[Part]:
@@ -224,6 +224,8 @@ class _Stager:
 
     def _stage(self, path: Path, layout: Layout, query: str) -> int:
         """Write the rows of a query over a file, in the file's order, with what makes a row unusable; returns how many.
+
+        The order is DuckDB's promise for scans (`preserve_insertion_order`) and holds for no query that joins.
 
         Args: `query`: the layout's fields, and `unread`, why they could not be read.
 
