@@ -106,8 +106,9 @@ class Partitions:
         return tuple(p for p in self.pairs if parse_pair(p)[0] == b.task and (not b.sources or parse_pair(p)[1] in b.sources))
 
     def score_keys(self) -> tuple[str, ...]:
-        """The keys of every benchmark with every contestant, in the order in which Dagster joins them."""
-        return tuple(score_key(b, c) for b in self.benchmarks for c in self.contestants)
+        """The keys of every benchmark with every contestant, contestant by contestant: that is the order in which they are asked, and
+        a server of one model gives way to that of the next."""
+        return tuple(score_key(b, c) for c in self.contestants for b in self.benchmarks)
 
     def benchmarks_of_scores(self, asset: str) -> Dep:
         """Dep of scores on the partition of `asset` that their benchmark names."""
