@@ -377,6 +377,7 @@ CSV_FILE = "\r\n".join(
 XML_FILE = f"<Blog>\r\n\r\n{''.join(f'<date>{n:02},May,2004</date>{chr(10)}<post>{chr(10)}  text {n} é <b>x</b></post>' for n in range(1, 13))}</Blog>"
 
 
+@pytest.mark.timeout(120 + DAMAGES)
 @pytest.mark.parametrize(("name", "content"), [("b.csv", CSV_FILE), (XML_NAME, XML_FILE.encode())], ids=["csv", "xml"])
 def test_random_damage_loses_no_row_and_stops_nothing(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name

@@ -204,6 +204,7 @@ def account_for(con: duckdb.DuckDBPyConnection, source: str, path: Path) -> tupl
     return usable, quarantined
 
 
+@pytest.mark.timeout(120 + FILES_OF_A_FORMAT)
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_row_of_a_damaged_file_is_accounted_for(name: str, tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
     kind, whole = FORMATS[name], FORMATS[name].make()

@@ -142,6 +142,7 @@ def journal_rows(world: World) -> list[tuple] | None:
         return None
 
 
+@pytest.mark.timeout(600 + 20 * DAMAGES)
 def test_any_change_of_any_file_is_found_or_the_file_is_outside(made, tmp_path_factory):
     """By the anchor every change; without it all but what `needs_anchor` lists, and bytes of the journal that hold no answer."""
     draw, root = random.Random(3), made.home.root

@@ -105,6 +105,7 @@ def damage_index(path: Path, draw: random.Random) -> str:
     return kind
 
 
+@pytest.mark.timeout(600 + 60 * DAMAGES)
 def test_a_damaged_index_hides_no_answer(ready, tmp_path_factory):
     count: Counter[str] = Counter()
     for seed in range(DAMAGES):
