@@ -14,7 +14,6 @@ pointers say (`manifests.py`), when to compute (`step.py`), what is stale (`stal
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
 import tempfile
@@ -40,7 +39,8 @@ from humanllm_assets.lineage.manifests import (
     show_path,
     version_of,
 )
-from humanllm_assets.sql import Table, arrow_schema, literal, parquet, select_list
+from humanllm_assets.sorted_copy import copy_sorted
+from humanllm_assets.sql import Table, arrow_schema, parquet, select_list
 from resources.canonical import digest
 from resources.errors import Explained
 from resources.files import fsync, sha256_file, write_atomically
@@ -51,10 +51,6 @@ if TYPE_CHECKING:
 
 _WRITING = ".writing-"  # begins the name of an unfinished snapshot; its process follows
 _BATCH = 1024  # rows held in memory per table before they are written
-_RANGE_SHARE = 0.125  # of DuckDB's memory, for the rows that are sorted at once; their sizes differ
-_SAMPLED = 20_000  # rows, of which the ranges are told
-_LEAST_GROUP_ROWS = 2_048
-_GROUP_ROWS = 20_480  # of a Parquet file: every thread holds so many until they are written, and a row can be a whole text
 
 
 class SnapshotError(Explained):
@@ -174,12 +170,8 @@ class SnapshotWriter:
 
         The query is asked again where its result is too large to be sorted at once.
         """
-        columns, target = self._tables[table], self.folder / f"{table}.parquet"
-        rows = f"select {select_list(columns)} from ({query})"
-        try:
-            _copy(con, f'{rows} order by "{columns[0].name}"', target)
-        except duckdb.OutOfMemoryException:
-            _copy_in_ranges(con, rows, columns[0].name, target)
+        columns = self._tables[table]
+        copy_sorted(con, f"select {select_list(columns)} from ({query})", columns[0].name, self.folder / f"{table}.parquet")
 
     def volatile(self, *names: str) -> None:
         """Mark files that are kept and hashed but do not decide the data version: a model card, logs."""
@@ -209,36 +201,6 @@ class SnapshotWriter:
             name = str(path.relative_to(self.folder))
             files[name] = StoredFile(bytes=path.stat().st_size, sha256=sha256_file(path), volatile=name in self._volatile)
         return Sealed(version_of(tables, files), tables, files)
-
-
-def _copy(con: duckdb.DuckDBPyConnection, query: str, target: Path, compression: str = "zstd", group: int = _GROUP_ROWS) -> None:
-    con.execute(f"copy ({query}) to {literal(target)} (format parquet, compression {compression}, row_group_size {group})")
-
-
-def _copy_in_ranges(con: duckdb.DuckDBPyConnection, rows: str, key: str, target: Path) -> None:
-    """Write rows sorted by a column, one range of its values after the other, each small enough to be sorted.
-
-    DuckDB spills what it sorts by, but holds long texts beside it: it can sort fewer of them than it has memory.
-    """
-    unsorted = target.with_suffix(".unsorted")
-    _copy(con, rows, unsorted, "snappy", _LEAST_GROUP_ROWS)
-    there = parquet([unsorted])
-    size, count = con.execute(
-        f"select sum(total_uncompressed_size), (select count(*) from {there}) from parquet_metadata({literal(unsorted)})"
-    ).fetchall()[0]
-    limit = _RANGE_SHARE * con.execute("select parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0][0]
-    shares = [i * limit / size for i in range(1, math.ceil(size / limit))]
-    sample = f"select {key} from {there} using sample reservoir({_SAMPLED} rows) repeatable (1)"
-    ends = sorted({*con.execute(f"select quantile_disc({key}, {shares}) from ({sample})").fetchall()[0][0]}) if shares else []
-    place = " + ".join(["0", *(f"({key} >= {literal(end)})::integer" for end in ends)])  # number of a row's range
-    ranges = [target.with_suffix(f".range{i}") for i in range(len(ends) + 1)]
-    for i, path in enumerate(ranges):
-        within = f"coalesce({place}, {len(ends)}) = {i}"  # nulls come last
-        _copy(con, f"from {there} where {within} order by {key}", path, "snappy", _LEAST_GROUP_ROWS)
-    unsorted.unlink()
-    _copy(con, f"from {parquet(ranges)}", target, group=max(_LEAST_GROUP_ROWS, min(_GROUP_ROWS, int(limit * count / size))))
-    for path in ranges:
-        path.unlink()
 
 
 class SnapshotStore:

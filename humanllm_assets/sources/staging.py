@@ -33,9 +33,7 @@ from humanllm_assets.sources.layouts import CutRow, FoundLayout, Layout
 from humanllm_assets.sql import literal
 from resources.home import machine_problem
 
-CHUNK_BYTES = (
-    256 << 20
-)  # of unpacked lines that are handed to DuckDB at a time; planning its queries takes as long as 10,000 rows
+CHUNK_BYTES = 256 << 20  # of unpacked lines for DuckDB at a time; to plan its queries takes as long as 10,000 rows
 GROUP_ROWS = 20_480
 PART_ROWS = 5 * GROUP_ROWS
 BATCH_ROWS, BATCH_CHARS = 20_000, 32 << 20  # of a cutter

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from humanllm_assets.sorted_copy import copy_sorted
 from humanllm_assets.tasks.split import MACROS, split_sql
 from humanllm_assets.training.conversations import REMEDY
 from humanllm_assets.training.mix import read_mix
@@ -351,8 +352,7 @@ def _write(
         raise TrainingDataError("no sample of the train split is left for this recipe; check the task data sets' counts")
     beside = out.with_name(f"{out.stem}.held_out{out.suffix}")
     for path, which in ((out, f"not {held_out}"), (beside, held_out)):
-        query = f"select {columns} from training_pool where {which} order by sample_id"
-        con.execute(f"copy ({query}) to {_quoted(str(path))} (format parquet, compression zstd)")
+        copy_sorted(con, f"select {columns} from training_pool where {which}", "sample_id", path)
     held_out_rows = con.execute(f"select count(*) from training_pool where {held_out}").fetchall()[0][0]
     con.execute("drop table training_pool")
     return TrainingData(out, sum(counts.values()), counts, beside, held_out_rows, dict(origins), dict(not_drawn))
