@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -29,6 +29,7 @@ from humanllm_assets.lineage.staleness.gate import find_stale
 from humanllm_assets.pages.data_card import DataCard, data_card
 from humanllm_assets.partitions import Partitions, parse_pair
 from humanllm_assets.sql import parquet, read_rows
+from humanllm_assets.training.data import find_not_drawn
 from humanllm_assets.training.exports import FORMS, Exported, ExportError, measure_with, write_lines
 from resources.files import fsync
 
@@ -61,6 +62,7 @@ class _Selected:
 
     name: str
     snapshots: Mapping[str, Snapshot]
+    not_drawn: Collection[str]
 
 
 def export(
@@ -96,7 +98,7 @@ def export(
     folder.parent.mkdir(parents=True, exist_ok=True)
     writing = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        done = write_lines(_read(selected), FORMS[form], writing, max_tokens, measure)
+        done = write_lines(_read(selected), FORMS[form], writing, max_tokens, measure, selected.not_drawn)
         if not done.splits:
             raise ExportError(
                 f"none of the {done.read:,} samples of {dataset} is left to write; raise --max-tokens, or see the data set"
@@ -115,7 +117,7 @@ def export(
 
 
 def _select(profile: Profile, home: Home, dataset: str) -> _Selected:
-    parts = Partitions(profile)
+    parts, recipe = Partitions(profile), None
     name = dataset.removeprefix(f"{ASSET}[").removesuffix("]")
     if name == ASSET:
         pairs = parts.pairs
@@ -141,7 +143,11 @@ def _select(profile: Profile, home: Home, dataset: str) -> _Selected:
             f"{dataset} was not exported, because it is not up to date or not checked: {first}{more}; run: humanllm refresh {ASSET} contamination"
         )
     found = {item.partition: snapshot for item in items if (snapshot := store.published(*item))}
-    return _Selected(name, found)
+    not_drawn: Collection[str] = ()
+    if recipe and recipe.samples:
+        with duckdb.connect() as con:
+            not_drawn = find_not_drawn(con, [snapshot.path("samples") for snapshot in found.values()], recipe)
+    return _Selected(name, found, not_drawn)
 
 
 def _read(selected: _Selected) -> Iterator[dict[str, Any]]:

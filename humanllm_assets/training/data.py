@@ -164,6 +164,21 @@ def training_samples(
     return data
 
 
+def find_not_drawn(con: duckdb.DuckDBPyConnection, sample_tables: Iterable[Path], recipe: Recipe) -> set[str]:
+    """Ids of the samples of the train split that a recipe's `samples` leave out; see `training_samples`.
+
+    Raises:
+        TrainingDataError: there are fewer than it asks for.
+    """
+    _create(con, f"select '{OWN_DATA}' as origin, {_SAMPLE} from {_parquet(sample_tables)} where split = 'train'")
+    con.execute("create or replace temp table before_draw as select sample_id from training_pool")
+    _draw_samples(con, recipe)
+    left = con.execute("select sample_id from before_draw anti join training_pool using (sample_id)").fetchall()
+    con.execute("drop table training_pool")
+    con.execute("drop table before_draw")
+    return {row[0] for row in left}
+
+
 def raw_samples(
     con: duckdb.DuckDBPyConnection, record_tables: Mapping[str, Sequence[Path]], recipe: Recipe, test_fraction: float, out: Path
 ) -> TrainingData:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -136,13 +136,19 @@ def measure_with(folder: Path) -> Measure:
 
 
 def write_lines(
-    samples: Iterable[Row], form: Form, folder: Path, max_tokens: int | None = None, measure: Measure | None = None
+    samples: Iterable[Row],
+    form: Form,
+    folder: Path,
+    max_tokens: int | None = None,
+    measure: Measure | None = None,
+    not_drawn: Collection[str] = (),
 ) -> Exported:
     """Write `train.jsonl` and `test.jsonl`; a split without samples gets no file.
 
     Args:
         samples: sample_id, task, source, split, conversations (ShareGPT turns as JSON).
         max_tokens: longer samples, by `measure`, are left out as `too_long`.
+        not_drawn: ids of samples that the exported recipe does not train, left out under this name.
 
     Raises:
         ExportError: the files do not hold as many lines as were written to them.
@@ -155,6 +161,9 @@ def write_lines(
             lengths = measure(turns) if measure and max_tokens else [0] * len(batch)
             done.read += len(batch)
             for sample, spoken, length in zip(batch, turns, lengths, strict=True):
+                if sample["sample_id"] in not_drawn:
+                    done.dropped["not_drawn"] += 1
+                    continue
                 if max_tokens and length > max_tokens:
                     done.dropped["too_long"] += 1
                     continue

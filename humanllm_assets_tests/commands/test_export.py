@@ -29,6 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
         content = small_profile(server.base_url)
         content["recipes"] = {
             "main": {"base_model": "smollm2", "tasks": ["writing_imitation"], "sources": ["reddit", "twitter"]},
+            "few": {"base_model": "smollm2", "tasks": ["writing_imitation"], "samples": 4, "held_out": 0},
             "raw": {"base_model": "smollm2", "objective": "raw_continuation"},
         }
         content["launch"] = {"smollm2": {"cpu": True}}
@@ -92,6 +93,14 @@ def test_a_recipe_means_its_pairs_and_all_means_all(made: Project, tmp_path: Pat
     (said,) = run(made, "task_datasets", "sharegpt", tmp_path / "all")
     pairs = InProcess(made).graph["task_datasets"].partitions
     assert f"{published(made, *pairs)} samples" in said
+
+
+def test_a_recipe_that_draws_samples_exports_those_that_it_trains(made: Project, tmp_path: Path):
+    (said,) = run(made, "few", "messages", tmp_path / "few")
+    files = f"read_json('{tmp_path / 'few'}/*.jsonl', filename = true)"
+    trained = duckdb.sql(f"select source from {files} where filename like '%train%' order by all").fetchall()
+    assert len(trained) == 4 and len({source for (source,) in trained}) > 1
+    assert "left out as not_drawn" in said and (tmp_path / "few" / "test.jsonl").is_file()
 
 
 @pytest.mark.parametrize(
