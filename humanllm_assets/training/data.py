@@ -262,22 +262,25 @@ def _add_external(con: duckdb.DuckDBPyConnection, external: ExternalData, left_o
         left_out["twice"] = twice
 
 
-def _count(con: duckdb.DuckDBPyConnection, origin: str) -> int:
-    row = con.execute("select count(*) from training_pool where origin = ?", [origin]).fetchone()
+def _count(con: duckdb.DuckDBPyConnection, origin: str, condition: str = "true") -> int:
+    row = con.execute(f"select count(*) from training_pool where origin = ? and {condition}", [origin]).fetchone()
     return row[0] if row else 0
 
 
 def _draw_shares(con: duckdb.DuckDBPyConnection, recipe: Recipe, left_out: Mapping[str, Counter[str]]) -> dict[str, Origin]:
-    """Keep of every origin what its share of the result is; what is not drawn is added to `left_out`."""
+    """Keep of every origin what its share of the trained samples is; what is not drawn is added to `left_out`."""
     shares = {external.name: external.share for external in recipe.mix}
     shares[OWN_DATA] = 1 - sum(shares.values())
-    found = {origin: _count(con, origin) for origin in shares}
+    for macro in MACROS:
+        con.execute(macro)
+    trained = f"not {_is_held_out(recipe)}"
+    found = {origin: _count(con, origin, trained) for origin in shares}
     size = min(found[origin] / share for origin, share in shares.items())
     kept = {origin: int(size * share + 1e-6) for origin, share in shares.items()}
     for origin, limit in kept.items():
         con.execute(
-            "delete from training_pool where origin = $1 and sample_id not in "
-            "(select sample_id from training_pool where origin = $1 order by sha256($2 || '|mix|' || sample_id) limit $3)",
+            f"delete from training_pool where origin = $1 and {trained} and sample_id not in (select sample_id from training_pool "
+            f"where origin = $1 and {trained} order by sha256($2 || '|mix|' || sample_id) limit $3)",
             [origin, str(recipe.hyperparameters.seed), limit],
         )
     result = {}

@@ -281,3 +281,10 @@ def test_fewer_samples_than_a_recipe_asks_for_are_no_training(con, tables, tmp_p
 def test_settings_of_a_draw_without_effect_are_refused(settings, said):
     with pytest.raises(ValidationError, match=said):
         Recipe(base_model="m", **settings)
+
+
+def test_held_out_users_take_nothing_from_the_shares_of_a_mix(con, tables, tmp_path):
+    recipe = Recipe(base_model="m", mix=[sharegpt(tmp_path / f"{name}.jsonl", 40) for name in ("talk", "orca")], held_out=0.3)
+    data = training_samples(con, tables, recipe, tmp_path / "out.parquet")
+    wanted = {"humanllm": 0.5, "talk": 0.25, "orca": 0.25}
+    assert data.held_out_rows > 5 and data.shares() == pytest.approx(wanted, abs=1 / data.rows)
