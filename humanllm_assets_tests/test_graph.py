@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import duckdb
+import pytest
 
 
 def test_the_graph_runs_accounts_for_every_row_and_then_rests(project, dummy):
@@ -64,6 +65,7 @@ def test_a_threshold_change_asks_no_model(project, dummy):
     assert dummy.requests == asked
 
 
+@pytest.mark.long
 def test_a_killed_run_asks_nothing_twice_and_ends_equal(project, dummy, tmp_path_factory):
     dummy.latency_s = 0.05
     project.edit(engine={"concurrency": 4})
