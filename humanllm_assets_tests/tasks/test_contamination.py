@@ -84,6 +84,13 @@ def test_a_text_of_a_test_user_in_a_training_prompt_leaks():
     assert [(r["says"], r["leaking_share"]) for r in found["summary"]] == [("1 of 1 items of test social_qa", 1.0)]
 
 
+@pytest.mark.parametrize(("common", "shared"), [(14, []), (15, [8]), (16, [9])])
+def test_as_many_shared_n_grams_as_the_profile_says_are_an_overlap_and_fewer_are_chance(common: int, shared: list[int]):
+    held_out, trained = words("common", common) + " " + words("y", 40), words("x", 40) + " " + words("common", common)
+    samples = [sample("train", "train", "reddit/a", trained), sample("test", "test", "reddit/b", held_out)]
+    assert [row["shared"] for row in measure(samples, words=8, min_shared=8)["overlaps"]] == shared
+
+
 def test_the_words_of_a_template_are_no_leak_however_few_samples_there_are():
     found = measure([sample("train", "train", "reddit/a", words("x", 30)), sample("test", "test", "reddit/b", words("y", 30))])
     assert found["overlaps"] == found["held_out"] == []
