@@ -37,7 +37,7 @@ def read_yaml(text: str, *, own: bool = True) -> Any:
     except yaml.YAMLError as e:
         raise YamlError(f"is not valid YAML: {' '.join(str(e).split())}") from e
     except RecursionError as e:
-        raise YamlError("is nested too deeply") from e
+        raise YamlError("is nested too deeply to be read; flatten it") from e
 
 
 def _count_values(root: yaml.Node) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from humanllm_assets.sorted_copy import copy_sorted
+from humanllm_assets.sql import literal, parquet
 from humanllm_assets.tasks.split import MACROS, split_sql
 from humanllm_assets.training.conversations import REMEDY
 from humanllm_assets.training.mix import read_mix
@@ -197,8 +198,6 @@ def raw_samples(
     paths = [path for source, files in record_tables.items() if source in recipe.sources for path in files]
     if not paths:
         raise TrainingDataError(f"no records of the sources {', '.join(recipe.sources)} were given; materialize filtered_* first")
-    for macro in MACROS:
-        con.execute(macro)
     drawn = f"stable_unit('{recipe.hyperparameters.seed}|split_point|' || record_id)"
     point = f"floor(({_FIRST_SPLIT} + {_SPLIT_RANGE} * {drawn}) * length(text))"
     _create(
@@ -220,15 +219,14 @@ def raw_samples(
 
 
 def _create(con: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Make the table `training_pool`, and the macros that draws from it are written with."""
+    for macro in MACROS:
+        con.execute(macro)
     con.execute(f"create or replace temp table training_pool as {query}")
 
 
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _parquet(paths: Iterable[Path]) -> str:
-    return f"read_parquet([{', '.join(_quoted(str(p)) for p in sorted(paths))}])"
+    return parquet(sorted(paths))
 
 
 def _add_external(con: duckdb.DuckDBPyConnection, external: ExternalData, left_out: Counter[str], max_left_out: float) -> None:
@@ -271,8 +269,6 @@ def _draw_shares(con: duckdb.DuckDBPyConnection, recipe: Recipe, left_out: Mappi
     """Keep of every origin what its share of the trained samples is; what is not drawn is added to `left_out`."""
     shares = {external.name: external.share for external in recipe.mix}
     shares[OWN_DATA] = 1 - sum(shares.values())
-    for macro in MACROS:
-        con.execute(macro)
     trained = f"not {_is_held_out(recipe)}"
     found = {origin: _count(con, origin, trained) for origin in shares}
     size = min(found[origin] / share for origin, share in shares.items())
@@ -314,8 +310,6 @@ def _draw_samples(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[tuple[
     """Keep of the pool as many trained samples as the recipe asks for (T7); returns how many of each task and source go."""
     if recipe.samples is None:
         return {}
-    for macro in MACROS:
-        con.execute(macro)
     trained = f"not {_is_held_out(recipe)}"
     counted = con.execute(
         f"select task, source, count(*) from training_pool where {trained} group by all order by all"
@@ -335,7 +329,7 @@ def _draw_samples(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[tuple[
         for task, sources in found.items()
         for source, n in share_out(of_tasks[task], sources, dict(recipe.source_weights)).items()
     }
-    limits = ", ".join(f"({_quoted(task)}, {_quoted(source)}, {n})" for (task, source), n in kept.items())
+    limits = ", ".join(f"({literal(task)}, {literal(source)}, {n})" for (task, source), n in kept.items())
     con.execute(f"""
         delete from training_pool where sample_id in (
             select sample_id from (
@@ -359,8 +353,6 @@ def _write(
     twice = con.execute("select sample_id from training_pool group by sample_id having count(*) > 1 limit 1").fetchone()
     if twice:
         raise TrainingDataError(f"the sample id {twice[0]} occurs twice; sample ids must be unique over all task data sets")
-    for macro in MACROS:
-        con.execute(macro)
     held_out = _is_held_out(recipe)
     rows = con.execute(
         f"select task, source, count(*) from training_pool where not {held_out} group by all order by all"

@@ -156,14 +156,14 @@ def write_lines(
     done, lines = Exported(), Counter[str]()
     files = {split: (folder / f"{split}.jsonl").open("wb") for split in SPLITS}
     try:
-        for batch in _batches(samples):
+        for read in _batches(samples):
+            batch = [sample for sample in read if sample["sample_id"] not in not_drawn]
+            if left_out := len(read) - len(batch):
+                done.dropped["not_drawn"] += left_out
             turns = [[{**t, "value": break_control_tokens(t["value"])} for t in orjson.loads(s["conversations"])] for s in batch]
             lengths = measure(turns) if measure and max_tokens else [0] * len(batch)
-            done.read += len(batch)
+            done.read += len(read)
             for sample, spoken, length in zip(batch, turns, lengths, strict=True):
-                if sample["sample_id"] in not_drawn:
-                    done.dropped["not_drawn"] += 1
-                    continue
                 if max_tokens and length > max_tokens:
                     done.dropped["too_long"] += 1
                     continue

@@ -46,7 +46,7 @@ def print_report(report: Mapping[str, Any], echo: Echo) -> None:
     root = report["nodes"][0]
     echo(f"{Item(report['asset'], report['partition'])} {report['data_version']}")
     echo(
-        f"  {'published' if report['published'] else 'retained, not published'}; made {root['finished_at'][:19]}; {report['folder']}"[
+        f"  {'published' if report['published'] else 'retained, not published'}; made {root['finished_at'][:19]}Z; {report['folder']}"[
             :WIDTH
         ]
     )
@@ -200,7 +200,7 @@ def write_html(report: Mapping[str, Any], file: Path, profile: Profile, verifica
         profile=profile.name,
         engine=", ".join(sorted({f"{m['name']} {m['revision']}" for n in report["nodes"] for m in n["models"]})),
         data=report["folder"],
-        made_at=report["nodes"][0]["finished_at"][:19],
+        made_at=f"{report['nodes'][0]['finished_at'][:19]}Z",
         notes=profile.notes,
     )
     lead = f"What {name}, data version {report['data_version']}, was made from."
